@@ -1,0 +1,28 @@
+// Transpiles src/, test/ and kernels/ one file to one file; types are checked by `npm run typecheck`.
+import { build } from 'esbuild';
+import { globSync } from './glob.mjs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+async function transpile(base, folders, outdir) {
+  const entryPoints = folders.flatMap((f) => globSync(join(base, f), '.ts'));
+  const { outputFiles } = await build({
+    entryPoints, outdir, outbase: base, write: false, bundle: false, logLevel: 'warning',
+    format: 'esm', platform: 'node', target: 'node20', sourcemap: 'inline', sourcesContent: false,
+  });
+  for (const { path, text } of outputFiles) writeIfChanged(path, text);
+}
+
+/** Leaves unchanged files alone and renames whole ones into place, so that a running graft never reads half a file. */
+function writeIfChanged(path, text) {
+  try { if (readFileSync(path, 'utf8') === text) return; } catch { /* new file */ }
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.${process.pid}`, text);
+  renameSync(`${path}.${process.pid}`, path);
+}
+
+await transpile(root, ['src', 'test'], join(root, 'dist'));
+await transpile(join(root, 'kernels'), ['src', 'test'], join(root, 'kernels/dist'));

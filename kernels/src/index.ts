@@ -1,0 +1,23 @@
+/**
+ * The one package every graft command computes through: TensorFlow.js tensors and gradients, the backends they
+ * run on, fused operations (each with its plain TensorFlow.js reference in the same file), and linear algebra.
+ */
+export * as tf from '@tensorflow/tfjs-core';
+export type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D, Variable, Scalar, TensorLike } from '@tensorflow/tfjs-core';
+export { useBackend, type BackendName, type BackendOptions } from './backends.js';
+export { untracked } from './tape.js';
+export { openMapped, type MappedFile, type StorageType } from './mapped.js';
+export { activate, type Activation } from './ops/activation.js';
+export { linear, type LinearOptions } from './ops/linear.js';
+export { lowRank } from './ops/low-rank.js';
+export { attention, type AttentionOptions } from './ops/attention.js';
+export { layerNorm, rmsNorm } from './ops/norm.js';
+export { batchNorm, batchNormTrain } from './ops/batch-norm.js';
+export { conv2d, type ConvOptions } from './ops/conv.js';
+export { embedding } from './ops/embedding.js';
+export { rotary } from './ops/rotary.js';
+export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';
+export { dropout } from './ops/dropout.js';
+export { adamwStep, sgdStep, type AdamWOptions, type SgdOptions } from './ops/optimise.js';
+export { svd, randomizedSvd, type Svd } from './linalg/svd.js';
+export { Rng } from './random.js';

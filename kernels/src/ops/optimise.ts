@@ -1,0 +1,31 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+export interface AdamWOptions { lr: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; /** 1 at the first step. */ step: number }
+export interface SgdOptions { lr: number; momentum: number; nesterov: boolean; weightDecay: number; /** 1 at the first step. */ step: number }
+
+/**
+ * One AdamW step (Loshchilov & Hutter, 2019, decoupled decay, as in PyTorch): `param`, `m` and `v` are updated in place.
+ * `gradScale` multiplies the gradient first (clipping).
+ */
+export function adamwStep(param: tf.Variable, grad: tf.Tensor, m: tf.Variable, v: tf.Variable, o: AdamWOptions, gradScale = 1): void {
+  tf.tidy(() => {
+    const g = tf.mul(grad, gradScale);
+    m.assign(tf.add(tf.mul(m, o.beta1), tf.mul(g, 1 - o.beta1)));
+    v.assign(tf.add(tf.mul(v, o.beta2), tf.mul(tf.square(g), 1 - o.beta2)));
+    const denominator = tf.add(tf.div(tf.sqrt(v), Math.sqrt(1 - o.beta2 ** o.step)), o.epsilon);
+    const stepSize = o.lr / (1 - o.beta1 ** o.step);
+    param.assign(tf.sub(tf.mul(param, 1 - o.lr * o.weightDecay), tf.mul(tf.div(m, denominator), stepSize)));
+  });
+}
+
+/** One SGD step as in PyTorch: decay added to the gradient, momentum buffer started with the first gradient. */
+export function sgdStep(param: tf.Variable, grad: tf.Tensor, momentum: tf.Variable, o: SgdOptions, gradScale = 1): void {
+  tf.tidy(() => {
+    let g: tf.Tensor = tf.add(tf.mul(grad, gradScale), tf.mul(param, o.weightDecay));
+    if (o.momentum > 0) {
+      momentum.assign(o.step === 1 ? g : tf.add(tf.mul(momentum, o.momentum), g));
+      g = o.nesterov ? tf.add(g, tf.mul(momentum, o.momentum)) : momentum;
+    }
+    param.assign(tf.sub(param, tf.mul(g, o.lr)));
+  });
+}

@@ -1,0 +1,15 @@
+import { usageError } from '../errors.js';
+import type { Method } from './method.js';
+
+/** One line a method: its module is loaded when it is asked for. */
+const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // eslint-disable-line @typescript-eslint/no-explicit-any
+};
+
+export const methodNames = (): string[] => Object.keys(METHODS).sort();
+
+/** @throws GraftError (usage) for an unknown name. */
+export async function loadMethod(name: string): Promise<Method> {
+  const load = METHODS[name];
+  if (!load) throw usageError(`unknown method '${name}': one of ${methodNames().join(', ')}`);
+  return (await load()).default;
+}

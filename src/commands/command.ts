@@ -1,0 +1,32 @@
+import type { OptionSpecs } from '../options.js';
+
+/** One subcommand: its definition is its usage text, its man page and its parser. */
+export interface Command {
+  name: string;
+  /** One line, for `graft --help`. */
+  summary: string;
+  /** Paragraphs of the man page. */
+  description: string[];
+  /** Operands, e.g. `[FILE...]`; omitted where there are none. */
+  operands?: { usage: string; describe: string };
+  options: OptionSpecs;
+  /**
+   * A registry whose chosen entry brings options of its own (`--method`, `--objective`, `--kind`): the parser adds them, `--help`
+   * with the choice made shows them, the man page lists them all.
+   */
+  choices?: ChoiceOf[];
+  examples: { does: string; command: string }[];
+  /** Runs it. Data errors and the like are thrown as GraftError. */
+  run(args: Arguments): Promise<void>;
+}
+
+/** An option whose value names an entry of a registry, e.g. `--method lora`. */
+export interface ChoiceOf {
+  option: string;
+  entries(): Promise<Entry[]>;
+}
+
+export interface Entry { name: string; summary: string; options: OptionSpecs }
+
+/** Operands in `_`; every option by its camelCase name. */
+export type Arguments = { _: string[] } & Record<string, any>; // eslint-disable-line @typescript-eslint/no-explicit-any

@@ -1,0 +1,178 @@
+import { activate, attention, batchNorm, conv2d, embedding, layerNorm, linear, rmsNorm, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import type { ActiveGraft } from '../adapters/active.js';
+import type { AttentionInput, Pass, Site, SiteCall, Tokens } from './site.js';
+
+/** Where a forward pass finds its weights: float32 tensors by checkpoint name. */
+export interface WeightSource {
+  get(name: string): Tensor;
+  has(name: string): boolean;
+}
+
+export interface ForwardOptions {
+  train?: boolean;
+  seed?: number;
+  step?: number;
+  /** Record the output of every block in `taps`. */
+  taps?: boolean;
+  route?: Pass['route'];
+  /** Observes the input of linear and convolution sites before they run (data-driven initialisation). */
+  observe?: (site: Site, x: Tensor) => void;
+}
+
+/**
+ * One forward pass of a model with its grafts. A model calls a method here for every site; the active grafts answer in the
+ * order they were attached, each wrapping what lies beneath it. Models know nothing of adapters, adapters nothing of models.
+ */
+export class Forward implements Pass {
+  readonly train: boolean;
+  readonly seed: number;
+  readonly step: number;
+  readonly taps = new Map<string, Tensor>();
+  readonly route: Pass['route'];
+  private readonly sites: Map<string, Site>;
+  /** The first layer where something is trained: below it nothing is recorded for gradients. */
+  private readonly firstTrained: number;
+
+  constructor(sites: readonly Site[], private readonly weights: WeightSource, private readonly grafts: readonly ActiveGraft[], private readonly options: ForwardOptions = {}) {
+    this.train = options.train ?? false;
+    this.seed = options.seed ?? 0;
+    this.step = options.step ?? 0;
+    this.route = options.route ?? {};
+    this.sites = indexSites(sites);
+    this.firstTrained = Math.min(...grafts.map((g) => g.firstTrainedLayer(sites)), Infinity);
+  }
+
+  /** A tensor by its checkpoint name; the last graft that replaces it wins. */
+  weight(name: string): Tensor {
+    for (let i = this.grafts.length - 1; i >= 0; i--) {
+      const replaced = this.grafts[i].replacement(name);
+      if (replaced) return replaced;
+    }
+    return this.weights.get(name);
+  }
+
+  has(name: string): boolean {
+    return this.weights.has(name) || this.grafts.some((g) => g.replacement(name) !== undefined);
+  }
+
+  private optional(name: string | undefined): Tensor | null {
+    return name !== undefined && this.has(name) ? this.weight(name) : null;
+  }
+
+  /** Runs one block; below the first trained layer it leaves nothing on the tape. */
+  block(name: string, x: Tensor, run: (x: Tensor) => Tensor): Tensor {
+    const site = this.site('block', name);
+    const call = (): Tensor => this.at(site, x, run);
+    const y = site.layer < this.firstTrained ? untracked(call) : call();
+    if (this.options.taps) this.taps.set(name, y);
+    return y;
+  }
+
+  /** y = act(x Wᵀ + b) at a linear site. */
+  linear(name: string, x: Tensor, activation: Activation = 'none'): Tensor {
+    const site = this.site('linear', name);
+    this.options.observe?.(site, x);
+    const bias = this.optional(site.bias) as Tensor1D | null;
+    const layout = site.transposed ? 'io' : 'oi';
+    const changed = this.grafts.some((g) => g.changes(site));
+    const base = (z: Tensor): Tensor =>
+      linear(z, this.frozenWeight(site) as Tensor2D, bias, { layout, activation: changed ? 'none' : activation });
+    return changed ? activate(this.at(site, x, base), activation) : base(x);
+  }
+
+  conv(name: string, x: Tensor4D, options: ConvOptions = {}): Tensor4D {
+    const site = this.site('conv', name);
+    this.options.observe?.(site, x);
+    const bias = this.optional(site.bias) as Tensor1D | null;
+    return this.at(site, x, (z) => conv2d(z as Tensor4D, this.frozenWeight(site) as Tensor4D, bias, options)) as Tensor4D;
+  }
+
+  embedding(name: string, ids: Tensor): Tensor {
+    const site = this.site('embedding', name);
+    return this.at(site, ids, (z) => embedding(this.frozenWeight(site) as Tensor2D, z));
+  }
+
+  /** A normalisation site; batch statistics are the stored ones unless a graft decides otherwise. */
+  norm(name: string, x: Tensor): Tensor {
+    const site = this.site('norm', name);
+    return this.at(site, x, (z) => this.normalise(site, z));
+  }
+
+  private normalise(site: Site, x: Tensor): Tensor {
+    const gamma = this.weight(site.weight!) as Tensor1D;
+    const { type, epsilon } = site.norm!;
+    if (type === 'rms') return rmsNorm(x, gamma, epsilon);
+    const beta = this.weight(site.bias!) as Tensor1D;
+    if (type === 'layer') return layerNorm(x, gamma, beta, epsilon);
+    const stat = (s: string): Tensor1D => this.weight(`${site.name}.${s}`) as Tensor1D;
+    return batchNorm(x as Tensor4D, stat('running_mean'), stat('running_var'), gamma, beta, epsilon);
+  }
+
+  /** Per-head attention; grafts may extend keys and values or add to the result. Returns [B, Tq, H, dh]. */
+  attention(name: string, x: Tensor, input: AttentionInput): Tensor4D {
+    const site = this.site('attention', name);
+    let run = ({ q, k, v, ...o }: AttentionInput): Tensor4D => attention(q, k, v, o);
+    for (const graft of this.grafts) {
+      const change = graft.attentionChange(site);
+      if (change) {
+        const base = run;
+        run = (i) => change({ site, input: i, base, x, pass: this });
+      }
+    }
+    return run(input);
+  }
+
+  /** What a sub-layer writes, before its residual addition. */
+  output(kind: 'attention.output' | 'ffn.output', name: string, x: Tensor, base: (x: Tensor) => Tensor, extra: Pick<SiteCall, 'stream' | 'norm' | 'mid'>): Tensor {
+    return this.at(this.site(kind, name), x, base, extra);
+  }
+
+  /** The token sequence that enters the first block; grafts may lengthen it. */
+  tokens(name: string, tokens: Tokens): Tokens {
+    const site = this.site('tokens', name);
+    return this.grafts.reduce((t, g) => g.tokensChange(site)?.(t, this) ?? t, tokens);
+  }
+
+  pixels(name: string, x: Tensor): Tensor {
+    return this.at(this.site('pixels', name), x, (z) => z);
+  }
+
+  logits(name: string, x: Tensor, base: (x: Tensor) => Tensor): Tensor {
+    return this.at(this.site('logits', name), x, base);
+  }
+
+  private at(site: Site, x: Tensor, frozen: (x: Tensor) => Tensor, extra: Pick<SiteCall, 'stream' | 'norm' | 'mid'> = {}): Tensor {
+    let run = frozen;
+    for (const graft of this.grafts) {
+      const change = graft.change(site);
+      if (!change) continue;
+      const base = run;
+      run = (z) => change({ site, x: z, base, pass: this, ...extra });
+    }
+    return run(x);
+  }
+
+  /** The site's weight; where a graft rewrote the frozen base (PiSSA's residual, masks), the rewritten one. */
+  private frozenWeight(site: Site): Tensor {
+    for (let i = this.grafts.length - 1; i >= 0; i--) {
+      const rebased = this.grafts[i].rebased(site);
+      if (rebased) return rebased;
+    }
+    return this.weight(site.weight!);
+  }
+
+  private site(kind: Site['kind'], name: string): Site {
+    const site = this.sites.get(`${kind} ${name}`);
+    if (!site) throw new Error(`the model did not declare site ${kind} ${name}`);
+    return site;
+  }
+}
+
+const indexes = new WeakMap<readonly Site[], Map<string, Site>>();
+
+function indexSites(sites: readonly Site[]): Map<string, Site> {
+  let index = indexes.get(sites);
+  if (!index) indexes.set(sites, (index = new Map(sites.map((s) => [`${s.kind} ${s.name}`, s]))));
+  return index;
+}
+

@@ -1,0 +1,98 @@
+import type { Tensor, Tensor2D, Tensor4D } from '@graft/kernels';
+
+/**
+ * The places of a model's forward pass where an adapter may act. Unified view (He et al., 2022): a change is placed at a
+ * site, reads the site's input or output, and is composed with what the frozen model computes there.
+ */
+export type SiteKind =
+  | 'linear' // one dense weight: x [..., dimIn] → [..., dimOut]
+  | 'conv' // one convolution: x [B, H, W, Cin] → [B, H', W', Cout]
+  | 'embedding' // one table: int32 ids [...] → [..., dimOut]
+  | 'norm' // one normalisation: x → x
+  | 'attention' // per-head attention; see AttentionCall
+  | 'attention.output' // the attention sub-layer's write, after its output projection, before the residual
+  | 'ffn.output' // the feed-forward sub-layer's write, before the residual
+  | 'block' // a whole layer with its residuals
+  | 'tokens' // the token sequence that enters the first block; see TokensCall
+  | 'pixels' // the input image in [0,1], before the model normalises it
+  | 'logits'; // features → task logits
+
+export interface Site {
+  /** Module path in the checkpoint, e.g. `encoder.layer.0.attention.self.query`. With `kind` it is unique. */
+  name: string;
+  kind: SiteKind;
+  /** Block index; -1 below the first block, the number of blocks above the last. Execution order never falls. */
+  layer: number;
+  /** What the module does in any architecture: query key value output up gate down patch pooler head self embed … */
+  role: string;
+  dimIn: number;
+  dimOut: number;
+  /** Names of the frozen tensors the module owns. */
+  weight?: string;
+  bias?: string;
+  /** The stored weight is [in, out] (GPT-2's Conv1D). */
+  transposed?: boolean;
+  heads?: number;
+  kvHeads?: number;
+  headDim?: number;
+  /** LayerNorm follows the residual addition (BERT) rather than preceding the sub-layer. */
+  postNorm?: boolean;
+  conv?: { kernel: [number, number]; stride: number; padding: number };
+  /** Norm sites: with statistics per batch, or per token. */
+  norm?: { type: 'batch' | 'layer' | 'rms'; epsilon: number };
+}
+
+/** What a change at a site sees. `base` runs what lies beneath: the frozen map and the changes attached earlier. */
+export interface SiteCall {
+  site: Site;
+  x: Tensor;
+  base(x: Tensor): Tensor;
+  /** At attention.output and ffn.output: the residual value that will be added afterwards. */
+  stream?: Tensor;
+  /** At attention.output and ffn.output of post-norm models: the norm that follows the addition. */
+  norm?(t: Tensor): Tensor;
+  /** At ffn.output: the activation between the two dense layers, once `base` has run. */
+  mid?(): Tensor;
+  pass: Pass;
+}
+
+export interface AttentionInput {
+  q: Tensor4D; // [B, Tq, H, dh]
+  k: Tensor4D; // [B, Tk, Hkv, dh]
+  v: Tensor4D;
+  keyMask: Tensor2D | null; // [B, Tk], 1 = attend
+  causal: boolean;
+  scale: number;
+}
+
+export interface AttentionCall {
+  site: Site;
+  input: AttentionInput;
+  /** The frozen attention: [B, Tq, H, dh]. */
+  base(input: AttentionInput): Tensor4D;
+  /** The hidden states q, k and v were projected from. */
+  x: Tensor;
+  pass: Pass;
+}
+
+export interface Tokens {
+  x: Tensor; // [B, T, d]
+  mask: Tensor2D | null; // [B, T]
+  /** Positions at the front that hold prompts rather than input. */
+  prompts: number;
+}
+
+/** Facts about the forward pass under way, the same for every site. */
+export interface Pass {
+  /** Dropout and other noise act. */
+  train: boolean;
+  /** Seeds noise together with the site's name. */
+  seed: number;
+  step: number;
+  /** Hidden states recorded so far by block site name, for side networks and distillation; empty unless asked for. */
+  taps: Map<string, Tensor>;
+  /** Per-row routing keys, for methods that choose by task or domain. */
+  route: { task?: readonly string[]; domain?: readonly string[] };
+  /** A tensor of the model, by its checkpoint name, with any replacement by a graft. */
+  weight(name: string): Tensor;
+}

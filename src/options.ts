@@ -1,0 +1,28 @@
+/**
+ * One description of an option serves the command line, `--help`, the man page and the configuration stored in a graft:
+ * commands and methods declare theirs as plain objects of this form.
+ */
+export interface OptionSpec {
+  type: 'string' | 'number' | 'boolean';
+  /** One letter, for options many commands share. */
+  alias?: string;
+  /** The value in usage lines, e.g. DIR. */
+  metavar?: string;
+  describe: string;
+  default?: string | number | boolean | null;
+  choices?: readonly string[];
+  /** Repeatable: the value is a list. */
+  array?: boolean;
+  required?: boolean;
+  /** Smallest and largest accepted number, inclusive. */
+  min?: number;
+  max?: number;
+}
+
+/** Option names are camelCase here and kebab-case on the command line. */
+export type OptionSpecs = Record<string, OptionSpec>;
+
+/** Parsed values, by name; an absent option without a default is undefined. */
+export type OptionValues = Record<string, unknown>;
+
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
