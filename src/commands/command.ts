@@ -23,10 +23,15 @@ export interface Command {
 /** An option whose value names an entry of a registry, e.g. `--method lora`. */
 export interface ChoiceOf {
   option: string;
+  /** The choice is the first operand (`graft data import`) rather than an option. */
+  operand?: boolean;
   entries(): Promise<Entry[]>;
 }
 
 export interface Entry { name: string; summary: string; options: OptionSpecs }
 
-/** Operands in `_`; every option by its camelCase name. */
-export type Arguments = { _: string[] } & Record<string, any>; // eslint-disable-line @typescript-eslint/no-explicit-any
+/**
+ * Operands in `_`; every option by its camelCase name; the line itself as the user typed it, quoted for a shell, in
+ * `commandLine` (a graft's history).
+ */
+export type Arguments = { _: string[]; commandLine: string } & Record<string, any>; // eslint-disable-line @typescript-eslint/no-explicit-any

@@ -1,0 +1,78 @@
+import { commandSummaries, loadCommand } from './commands/registry.js';
+import { EXIT, GraftError, ioError, inputError, usageError } from './errors.js';
+import { version } from './version.js';
+
+/** Runs one command line and sets the exit status; nothing is thrown. */
+export async function main(argv: string[]): Promise<void> {
+  // A reader that went away (`| head`) ends the program quietly.
+  process.stdout.on('error', (e: NodeJS.ErrnoException) => { if (e.code === 'EPIPE') process.exit(EXIT.done); });
+  const name = argv[0];
+  try {
+    await dispatch(name, argv.slice(1));
+  } catch (e) {
+    report(name, e);
+  }
+}
+
+async function dispatch(name: string | undefined, rest: string[]): Promise<void> {
+  if (name === '--version' || name === '-V') return print(`graft ${version()}\n`);
+  if (name === '--help' || name === '-h' || name === 'help') {
+    if (rest[0] && name === 'help') return dispatch(rest[0], ['--help']);
+    return print(overview());
+  }
+  if (name === undefined) throw usageError(`no command given; graft --help lists them`);
+  const command = await loadCommand(name);
+  if (!command) throw usageError(`there is no command '${name}'; graft --help lists them`);
+  const { parseCommandLine } = await import('./command-line.js');
+  const parsed = await parseCommandLine(command, rest);
+  if ('help' in parsed) return print(parsed.help);
+  await command.run(parsed.args);
+}
+
+function overview(): string {
+  const lines = commandSummaries().map(([name, summary]) => `  ${name.padEnd(14)}${summary}`);
+  return `Usage: graft COMMAND [OPTION]... [FILE]...
+Adapts pretrained models from the shell. Every command reads files or standard
+input and writes files or standard output.
+
+${lines.join('\n')}
+
+  graft COMMAND --help                  its options
+  graft COMMAND --method NAME --help    and those of a method
+  man graft
+`;
+}
+
+const print = (text: string): void => { process.stdout.write(text); };
+
+/** One line on standard error, and the status that belongs to it. */
+function report(name: string | undefined, thrown: unknown): void {
+  const where = name && !name.startsWith('-') ? `graft ${name}` : 'graft';
+  const error = explain(thrown);
+  if (error instanceof GraftError) {
+    process.stderr.write(`${where}: ${error.message.replaceAll('\n', ' ')}\n`);
+    if (process.env.GRAFT_DEBUG && error.cause) console.error(error.cause);
+    process.exitCode = error.status;
+    return;
+  }
+  const message = error instanceof Error ? error.message.split('\n')[0] : String(error);
+  process.stderr.write(`${where}: internal error: ${message} (GRAFT_DEBUG=1 shows where; please report it)\n`);
+  if (process.env.GRAFT_DEBUG) console.error(error);
+  process.exitCode = EXIT.failed;
+}
+
+/** Gives the operating system's errors their words and statuses. */
+function explain(thrown: unknown): unknown {
+  if (thrown instanceof GraftError || !(thrown instanceof Error)) return thrown;
+  const { code, path, syscall } = thrown as NodeJS.ErrnoException;
+  const file = path ?? '';
+  switch (code) {
+    case 'ENOENT': return inputError(`${file}: no such file or directory`, thrown);
+    case 'EACCES': case 'EPERM': return inputError(`${file}: permission denied`, thrown);
+    case 'EISDIR': return inputError(`${file || 'input'}: is a directory`, thrown);
+    case 'ENOTDIR': return inputError(`${file}: a part of the path is not a directory`, thrown);
+    case 'ENOSPC': case 'EDQUOT': return ioError(`${file || 'output'}: no space left; nothing was written`, thrown);
+    case 'EIO': case 'EROFS': case 'EMFILE': case 'EFBIG': return ioError(`${file || syscall}: ${code}`, thrown);
+    default: return thrown;
+  }
+}

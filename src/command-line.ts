@@ -1,0 +1,87 @@
+import yargs, { type Argv } from 'yargs';
+import type { Arguments, ChoiceOf, Command, Entry } from './commands/command.js';
+import { usageError } from './errors.js';
+import { kebab, type OptionSpec, type OptionSpecs } from './options.js';
+
+/** A command's options parsed, or its help text where that was asked for. @throws GraftError (usage) */
+export async function parseCommandLine(command: Command, argv: string[]): Promise<{ args: Arguments } | { help: string }> {
+  const helps = argv.some((a) => a === '--help' || a === '-h');
+  const chosen = await chosenEntries(command, argv, helps);
+  const specs: OptionSpecs = Object.assign({}, ...chosen.map((e) => e.options), command.options);
+  const parser = describe(command, specs, chosen, argv);
+  if (helps) return { help: `${await parser.getHelp()}\n` };
+  const parsed = parser.parseSync() as Record<string, unknown>;
+  const args: Arguments = { _: (parsed._ as unknown[]).map(String), commandLine: shellLine(['graft', command.name, ...argv]) };
+  for (const [name, spec] of Object.entries(specs)) args[name] = value(name, spec, parsed[name]);
+  if (args._.length > 0 && !command.operands) throw usageError(`unexpected operand '${args._[0]}'; graft ${command.name} --help shows the usage`);
+  return { args };
+}
+
+/** The registry entries the command line names, so that their own options can be parsed. */
+async function chosenEntries(command: Command, argv: string[], lenient: boolean): Promise<Entry[]> {
+  const chosen: Entry[] = [];
+  for (const choice of command.choices ?? []) {
+    const name = preview(command, choice, argv) ?? command.options[choice.option]?.default;
+    if (name === undefined || name === null) continue;
+    const entries = await choice.entries();
+    const entry = entries.find((e) => e.name === name);
+    if (entry) chosen.push(entry);
+    else if (!lenient) throw usageError(`unknown ${kebab(choice.option)} '${String(name)}': one of ${entries.map((e) => e.name).join(', ')}`);
+  }
+  return chosen;
+}
+
+/** The value of a choice, found before the whole line can be parsed. */
+function preview(command: Command, choice: ChoiceOf, argv: string[]): string | undefined {
+  if (choice.operand) return argv.find((a) => !a.startsWith('-'));
+  const flag = `--${kebab(choice.option)}`;
+  const alias = command.options[choice.option]?.alias;
+  for (let i = argv.length - 1; i >= 0; i--) {
+    if (argv[i] === flag || (alias && argv[i] === `-${alias}`)) return argv[i + 1];
+    if (argv[i].startsWith(`${flag}=`)) return argv[i].slice(flag.length + 1);
+  }
+  return undefined;
+}
+
+function describe(command: Command, specs: OptionSpecs, chosen: Entry[], argv: string[]): Argv {
+  const operands = command.operands ? ` ${command.operands.usage}` : '';
+  let parser = yargs(argv)
+    .scriptName(`graft ${command.name}`)
+    .usage([`Usage: graft ${command.name} [OPTION]...${operands}`, ...command.description].join('\n\n'))
+    .parserConfiguration({ 'greedy-arrays': false, 'boolean-negation': true, 'strip-aliased': true, 'dot-notation': false, 'parse-positional-numbers': false, 'duplicate-arguments-array': true })
+    .help(false).version(false).exitProcess(false).strictOptions(true).locale('en').wrap(96)
+    .fail((message, error) => { throw error ?? usageError(`${message}; graft ${command.name} --help shows the options`); });
+  for (const [name, spec] of Object.entries(specs)) {
+    const owner = chosen.find((e) => name in e.options && !(name in command.options));
+    parser = parser.option(kebab(name), {
+      type: spec.type === 'number' ? 'string' : spec.type, // read as text, so that '0x' or '' is refused and not taken for a number
+      alias: spec.alias, array: spec.array, choices: spec.choices, demandOption: spec.required,
+      describe: spec.describe, requiresArg: spec.type !== 'boolean',
+      default: spec.default === null || spec.array ? undefined : spec.default, defaultDescription: spec.default === '' ? 'none' : undefined,
+      group: owner ? `Options of ${owner.name}:` : 'Options:',
+    });
+  }
+  parser = parser.option('help', { alias: 'h', type: 'boolean', describe: 'print this and exit', group: 'Options:' });
+  for (const { does, command: line } of command.examples) parser = parser.example(line, does);
+  return parser;
+}
+
+/** Checks one value against its description. */
+function value(name: string, spec: OptionSpec, raw: unknown): unknown {
+  if (spec.array) return raw === undefined ? (spec.default ?? []) : [raw].flat().map((v) => single(name, spec, v));
+  return single(name, spec, Array.isArray(raw) ? raw.at(-1) : raw);
+}
+
+function single(name: string, spec: OptionSpec, raw: unknown): unknown {
+  if (raw === undefined || raw === null || spec.type !== 'number') return raw ?? undefined;
+  const number = typeof raw === 'string' && raw.trim() === '' ? NaN : Number(raw);
+  if (!Number.isFinite(number)) throw usageError(`--${kebab(name)} takes a number, not '${String(raw)}'`);
+  const { min = -Infinity, max = Infinity } = spec;
+  if (number < min || number > max) throw usageError(`--${kebab(name)} ${number} is out of range: ${spec.min ?? '…'} to ${spec.max ?? '…'}`);
+  return number;
+}
+
+/** The words as a shell would need them written. */
+function shellLine(words: string[]): string {
+  return words.map((w) => (/^[\w@%+=:,./-]+$/.test(w) ? w : `'${w.replaceAll("'", `'\\''`)}'`)).join(' ');
+}

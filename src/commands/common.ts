@@ -1,0 +1,29 @@
+import type { OptionSpecs } from '../options.js';
+
+/** Options that mean the same thing in every command. A command takes the ones it needs. */
+const COMMON = {
+  model: { type: 'string', alias: 'm', metavar: 'DIR', describe: 'the frozen checkpoint: a Hugging Face directory, or one safetensors file of a known architecture' },
+  graft: { type: 'string', alias: 'g', metavar: 'FILE', describe: 'a graft to apply, or a PEFT directory; repeatable, applied in order; - is standard input', array: true },
+  data: { type: 'string', alias: 'd', metavar: 'FILE', describe: 'data (Arrow, Parquet or JSON lines); - is standard input' },
+  columns: { type: 'string', metavar: 'NEW=OLD,...', describe: 'rename columns while reading' },
+  output: { type: 'string', alias: 'o', metavar: 'PATH', describe: 'where to write; default: standard output' },
+  batchSize: { type: 'number', metavar: 'N', describe: 'rows computed at once', default: 32, min: 1 },
+  seed: { type: 'number', metavar: 'N', describe: 'the same seed gives the same bytes', default: 0 },
+  backend: { type: 'string', metavar: 'NAME', describe: 'what computes', choices: ['auto', 'cpu', 'cuda', 'tensorflow', 'webgpu', 'wasm'], default: 'auto' },
+  precision: { type: 'string', describe: 'precision of matrix products with frozen weights', choices: ['f32', 'bf16'], default: 'f32' },
+  threads: { type: 'number', metavar: 'N', describe: 'worker threads; default: one a core', min: 1 },
+  log: { type: 'string', metavar: 'FILE', describe: 'append events and metrics as JSON lines' },
+  progress: { type: 'string', describe: 'on standard error: a bar (terminals only), a line now and then, or nothing', choices: ['auto', 'bar', 'log', 'none'], default: 'auto' },
+  quiet: { type: 'boolean', alias: 'q', describe: 'no progress, no warnings', default: false },
+  json: { type: 'boolean', describe: 'print JSON instead of a table', default: false },
+} as const satisfies OptionSpecs;
+
+export type CommonOption = keyof typeof COMMON;
+
+/** The named common options, to be spread into a command's own. */
+export function common(...names: CommonOption[]): OptionSpecs {
+  return Object.fromEntries(names.map((name) => [name, COMMON[name]]));
+}
+
+/** What every computing command takes. */
+export const computing = (): OptionSpecs => common('backend', 'precision', 'threads', 'seed', 'quiet');
