@@ -1,0 +1,25 @@
+/** One predicted row, as metrics see it. */
+export interface ClassPrediction { kind: 'class'; logits: ArrayLike<number>; label: number; group: string }
+export interface TagPrediction { kind: 'tags'; predicted: readonly string[]; gold: readonly string[]; group: string }
+/** Summed negative log-likelihood (nats) of `tokens` scored tokens, `bytes` of UTF-8 text. */
+export interface TextPrediction { kind: 'text'; nll: number; tokens: number; bytes: number; group: string }
+export type Prediction = ClassPrediction | TagPrediction | TextPrediction;
+
+/** What the labels are called; metrics over classes size themselves by it. */
+export interface LabelSet { names: readonly string[] }
+
+/**
+ * A metric that is a function of sums over rows. So streams of any length are measured in constant memory, groups add up,
+ * and a bootstrap replicate is the same sums under random weights.
+ */
+export interface Metric {
+  name: string;
+  summary: string;
+  kind: Prediction['kind'];
+  /** How many sums it keeps. */
+  size(labels: LabelSet): number;
+  /** Adds `weight` times the row's terms to `sums`. */
+  add(row: Prediction, sums: Float64Array, weight: number, labels: LabelSet): void;
+  /** The value, NaN where there is nothing to measure; structured values (a confusion matrix) have no interval. */
+  value(sums: Float64Array, labels: LabelSet): number | number[][];
+}

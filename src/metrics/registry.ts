@@ -1,0 +1,30 @@
+import { usageError } from '../errors.js';
+import { brier, ece, nll } from './calibration.js';
+import { accuracy, balancedAccuracy, confusion, error, macroF1, microF1 } from './classification.js';
+import { bitsPerByte, perplexity, tokenNll } from './likelihood.js';
+import type { Metric, Prediction } from './metric.js';
+import { spanF1, spanMacroF1, spanPrecision, spanRecall, tagAccuracy } from './spans.js';
+
+const METRICS: Metric[] = [
+  accuracy, error, macroF1, microF1, balancedAccuracy, nll, brier, ece, confusion,
+  spanF1, spanPrecision, spanRecall, spanMacroF1, tagAccuracy,
+  perplexity, tokenNll, bitsPerByte,
+];
+
+const DEFAULTS: Record<Prediction['kind'], string[]> = {
+  class: ['accuracy', 'macro-f1', 'nll', 'brier', 'ece'],
+  tags: ['span-f1', 'span-precision', 'span-recall', 'tag-accuracy'],
+  text: ['perplexity', 'token-nll', 'bits-per-byte'],
+};
+
+export const metricNames = (): string[] => METRICS.map((m) => m.name);
+
+/** The metrics asked for, or those that suit the predictions. @throws GraftError (usage) for a name unknown or of another kind. */
+export function chooseMetrics(names: readonly string[], kind: Prediction['kind']): Metric[] {
+  return (names.length > 0 ? names : DEFAULTS[kind]).map((name) => {
+    const metric = METRICS.find((m) => m.name === name);
+    if (!metric) throw usageError(`unknown metric '${name}': one of ${metricNames().join(', ')}`);
+    if (metric.kind !== kind) throw usageError(`${name} needs ${metric.kind} predictions; these are ${kind}`);
+    return metric;
+  });
+}

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { chooseMetrics } from '../../src/metrics/registry.js';
+import { Meter } from '../../src/metrics/meter.js';
+import type { Prediction } from '../../src/metrics/metric.js';
+import { spans } from '../../src/metrics/spans.js';
+
+const measure = (names: string[], rows: Prediction[], labels: string[], replicates = 0) => {
+  const meter = new Meter(chooseMetrics(names, rows[0].kind), { names: labels }, replicates);
+  rows.forEach((r) => meter.add(r));
+  return meter.results();
+};
+const near = (a: unknown, b: number, tolerance = 1e-6): void => assert.ok(Math.abs((a as number) - b) < tolerance, `${String(a)} is not ${b}`);
+const row = (logits: number[], label: number, group = ''): Prediction => ({ kind: 'class', logits, label, group });
+
+test('Brier and NLL of the probabilities (.7, .2, .1)', () => {
+  const [brier, nll] = measure(['brier', 'nll'], [row([0.7, 0.2, 0.1].map(Math.log), 0)], ['a', 'b', 'c']);
+  near(brier.value, 0.14);
+  near(nll.value, 0.356675);
+});
+
+test('macro and micro F1 from tp (8,1), fp (2,0), fn (1,3)', () => {
+  // truth 0 predicted 0: 8; 0→2: 1; 1→1: 1; 1→0: 2; 1→2: 1; class 2 is left out of the check by restricting to two columns
+  const rows = [...Array(8).fill(row([1, 0, 0], 0)), row([0, 0, 1], 0), row([0, 1, 0], 1), row([1, 0, 0], 1), row([1, 0, 0], 1), row([0, 0, 1], 1)];
+  const [macro, micro, accuracy] = measure(['macro-f1', 'micro-f1', 'accuracy'], rows, ['a', 'b', 'c']);
+  near(macro.value, (16 / 19 + 2 / 5 + 0) / 3);
+  near(micro.value, 9 / 13);
+  near(accuracy.value, 9 / 13);
+});
+
+test('ECE: one bin, confidence .8, half of it right', () => {
+  const z = [Math.log(0.8), Math.log(0.2)];
+  near(measure(['ece'], [row(z, 0), row(z, 1)], ['a', 'b'])[0].value, 0.3);
+});
+
+test('NLL stays finite where the probability underflows', () => {
+  near(measure(['nll'], [row([2000, 0], 1)], ['a', 'b'])[0].value, 2000);
+});
+
+test('the confusion matrix has a row a true class', () => {
+  assert.deepEqual(measure(['confusion'], [row([1, 0], 0), row([1, 0], 1), row([1, 0], 1)], ['a', 'b'])[0].value, [[1, 0], [2, 0]]);
+});
+
+test('spans as conlleval finds them', () => {
+  const short = (tags: string) => spans(tags.split(' ')).map((s) => `${s.type} ${s.start}-${s.end}`);
+  assert.deepEqual(short('I-PER I-PER O I-LOC'), ['PER 0-1', 'LOC 3-3']);
+  assert.deepEqual(short('B-PER I-LOC I-LOC'), ['PER 0-0', 'LOC 1-2']);
+  assert.deepEqual(short('O I-PER B-PER I-PER'), ['PER 1-1', 'PER 2-3']);
+});
+
+test('span F1 of the seqeval example is .5, micro and macro', () => {
+  const tags = (gold: string, predicted: string): Prediction => ({ kind: 'tags', gold: gold.split(' '), predicted: predicted.split(' '), group: '' });
+  const rows = [tags('O O O B-MISC I-MISC I-MISC O', 'O O B-MISC I-MISC I-MISC I-MISC O'), tags('B-PER I-PER O', 'B-PER I-PER O')];
+  for (const m of measure(['span-f1', 'span-precision', 'span-recall', 'span-macro-f1'], rows, ['O', 'B-MISC', 'I-MISC', 'B-PER', 'I-PER'])) near(m.value, 0.5);
+});
+
+test('perplexity pools tokens: nll 1, 2, 3 over 12 bytes', () => {
+  const rows: Prediction[] = [1, 2, 3].map((nll) => ({ kind: 'text', nll, tokens: 1, bytes: 4, group: '' }));
+  const [ppl, bpb] = measure(['perplexity', 'bits-per-byte'], rows, []);
+  near(ppl.value, 7.3890561);
+  near(bpb.value, 0.7213475);
+});
+
+test('groups are measured apart and averaged without weights', () => {
+  const rows = [row([1, 0], 0, 'fog'), row([1, 0], 1, 'fog'), row([1, 0], 0, 'snow')];
+  const values = measure(['error'], rows, ['a', 'b']).map((r) => [r.group, r.value]);
+  near(values[0][1], 1 / 3);
+  assert.deepEqual(values.slice(1), [['fog', 0.5], ['snow', 0], ['mean', 0.25]]);
+});
+
+test('the bootstrap interval of an accuracy covers ± 2 standard errors', () => {
+  const rows = Array.from({ length: 400 }, (_, i) => row([1, 0], i % 4 === 0 ? 1 : 0));
+  const [{ value, low, high }] = measure(['accuracy'], rows, ['a', 'b'], 500);
+  near(value, 0.75);
+  const se = Math.sqrt((0.75 * 0.25) / 400);
+  near(low, 0.75 - 1.96 * se, 0.01);
+  near(high, 0.75 + 1.96 * se, 0.01);
+});
+
+test('a metric of another kind is refused', () => {
+  assert.throws(() => chooseMetrics(['span-f1'], 'class'), /needs tags predictions/);
+  assert.throws(() => chooseMetrics(['nope'], 'class'), /unknown metric/);
+});
