@@ -1,0 +1,18 @@
+import type { TtaMethod } from './method.js';
+
+/** Batch normalisation with the statistics of the test batch; nothing is trained and nothing kept between batches. */
+const bnAdapt: TtaMethod = {
+  name: 'bn-adapt',
+  summary: 'batch normalisation with the statistics of the test batch',
+  paper: {
+    title: 'Improving robustness against common corruptions by covariate shift adaptation',
+    authors: 'Schneider, Rusak, Eck, Bringmann, Brendel, Bethge', year: 2020, url: 'https://arxiv.org/abs/2006.16971',
+  },
+  options: {},
+  start(source) {
+    const network = source.copy([], 'batch');
+    return { step: (x) => network.logits(x), state: () => new Map(), restore: () => undefined, learnt: () => new Map() };
+  },
+};
+
+export default bnAdapt;

@@ -1,0 +1,28 @@
+import type { Tensor, Tensor2D, Tensor4D } from '@graft/kernels';
+import type { Paper } from '../adapters/method.js';
+import type { OptionSpecs, OptionValues } from '../options.js';
+import type { Source } from './network.js';
+
+/** A method while it adapts. Batches hold pixels in [0,1]; labels, domains and future batches never reach it. */
+export interface Adaptation {
+  /**
+   * Predicts one batch and adapts to it. Called within a tf.tidy; what it keeps it must tf.keep.
+   * @param pixels [B, H, W, 3] in [0, 1]
+   * @returns logits [B, C]: of the forward pass before this step's update, unless the method says otherwise
+   */
+  step(pixels: Tensor4D): Tensor2D;
+  /** Everything that later steps depend on, by name; restoring it goes on as if never stopped. */
+  state(): Map<string, Tensor>;
+  restore(state: ReadonlyMap<string, Tensor>): void;
+  /** The tensors of the base that the method changed, by checkpoint name: what `--save-graft` writes. */
+  learnt(): Map<string, Tensor>;
+}
+
+/** A published method of test-time adaptation: one object in one file. */
+export interface TtaMethod<C extends OptionValues = OptionValues> {
+  name: string;
+  summary: string;
+  paper: Paper | null;
+  options: OptionSpecs;
+  start(source: Source, config: C, seed: number): Adaptation;
+}
