@@ -1,0 +1,77 @@
+import { Field, Float32, Float64, Int32, List, Schema, Utf8, type RecordBatch } from 'apache-arrow';
+import { dataError } from './errors.js';
+import { withClassLabel } from './formats/features.js';
+import { batchOf, type Row } from './formats/rows.js';
+import type { Table } from './formats/table.js';
+import { argmax } from './metrics/classification.js';
+import type { Prediction } from './metrics/metric.js';
+
+/**
+ * Prediction tables: what `tta` and `eval --predictions` write and `eval` reads. One row a prediction, in input order:
+ * `logits` and `pred` (classes), `pred_tags` and `tags` (token classification) or `nll`, `tokens`, `bytes` (language models), and whatever
+ * of CARRIED the data has, so that results can be grouped by it.
+ */
+export type PredictionKind = Prediction['kind'];
+
+/** Columns of the data that travel with the predictions. */
+const CARRIED = { id: () => new Utf8(), label: () => new Int32(), domain: () => new Utf8(), task: () => new Utf8(), severity: () => new Int32(), round: () => new Int32() };
+
+const OWN: Record<PredictionKind, () => Field[]> = {
+  class: () => [new Field('logits', new List(new Field('item', new Float32()))), new Field('pred', new Int32()), new Field('batch', new Int32())],
+  tags: () => [new Field('pred_tags', new List(new Field('item', new Utf8()))), new Field('tags', new List(new Field('item', new Utf8())))],
+  text: () => [new Field('nll', new Float64()), new Field('tokens', new Int32()), new Field('bytes', new Int32())],
+};
+
+/** The schema of the predictions for a data table. @param labels class names in index order */
+export function predictionSchema(kind: PredictionKind, data: Schema, labels: readonly string[], metadata: Record<string, string> = {}): Schema {
+  const carried = Object.entries(CARRIED).filter(([name]) => data.names.includes(name)).map(([name, type]) => new Field(name, type(), true));
+  const schema = new Schema([...carried, ...OWN[kind]()], new Map(Object.entries({ ...metadata, 'graft.labels': JSON.stringify(labels) })));
+  return schema.names.includes('label') && labels.length > 0 ? withClassLabel(schema, 'label', labels) : schema;
+}
+
+/** One batch of class predictions beside the carried columns of its rows. @param logits [rows × classes] */
+export function classBatch(schema: Schema, rows: readonly Row[], logits: ArrayLike<number> & { subarray(a: number, b: number): ArrayLike<number> }, batch: number, labels: readonly string[]): RecordBatch {
+  const C = logits.length / rows.length;
+  return batchOf(schema, rows.map((row, i) => {
+    const z = logits.subarray(i * C, (i + 1) * C);
+    return { ...carriedValues(schema, row, labels), logits: z, pred: argmax(z), batch };
+  }));
+}
+
+function carriedValues(schema: Schema, row: Row, labels: readonly string[]): Row {
+  const out: Row = {};
+  for (const name of Object.keys(CARRIED)) if (schema.names.includes(name)) out[name] = row[name] ?? null;
+  if (typeof out.label === 'string') out.label = labels.indexOf(out.label);
+  if (out.id !== undefined && out.id !== null) out.id = String(out.id);
+  return out;
+}
+
+/** What kind of predictions a table holds. @throws GraftError (65) when it holds none */
+export function predictionKind(table: Table): PredictionKind {
+  if (table.columns.includes('logits')) return 'class';
+  if (table.columns.includes('pred_tags')) return 'tags';
+  if (table.columns.includes('nll')) return 'text';
+  throw dataError(`${table.name}: holds no predictions: none of the columns logits, pred_tags, nll is there; it has ${table.columns.join(', ')} (give --model to predict this data)`);
+}
+
+/** The class or tag names a prediction table was written with. */
+export function predictionLabels(table: Table): string[] {
+  return JSON.parse(table.schema.metadata.get('graft.labels') ?? 'null') ?? table.classNames('label') ?? [];
+}
+
+/** The rows of a prediction table as metrics take them. @param by the column to group by */
+export async function* readPredictions(table: Table, by: string | undefined): AsyncGenerator<Prediction> {
+  const kind = predictionKind(table);
+  table.requireColumns([...(kind === 'class' ? ['label'] : kind === 'tags' ? ['tags'] : ['tokens', 'bytes']), ...(by ? [by] : [])]);
+  let n = 0;
+  for await (const rows of table.rows(1024)) for (const row of rows) yield prediction(kind, row, by ? String(row[by]) : '', `${table.name}: row ${++n}`);
+}
+
+/** One row as metrics take it. @throws GraftError (65) where the label is no class */
+export function prediction(kind: PredictionKind, row: Row, group: string, where: string): Prediction {
+  if (kind === 'tags') return { kind, predicted: row.pred_tags as string[], gold: row.tags as string[], group };
+  if (kind === 'text') return { kind, nll: Number(row.nll), tokens: Number(row.tokens), bytes: Number(row.bytes), group };
+  const logits = row.logits as Float32Array, label = Number(row.label);
+  if (row.label === null || !Number.isInteger(label) || label < 0 || label >= logits.length) throw dataError(`${where}: label ${String(row.label)} is not a class 0 to ${logits.length - 1}`);
+  return { kind, logits, label, group };
+}
