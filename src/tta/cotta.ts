@@ -30,13 +30,13 @@ const cotta: TtaMethod<Config> = {
     let steps = 0;
 
     /** z̄: the teacher's logits, averaged over N augmentations A_i where a = mean_b max_c softmax(f_θ₀(x)) < p_th. */
-    const pseudoTarget = (x: Tensor4D): Tensor2D => tf.tidy(() => {
+    const pseudoTarget = (x: Tensor4D): Tensor2D => tf.tidy((): Tensor2D => {
       const a = tf.mean(tf.max(tf.softmax(anchor.logits(x)), -1)).dataSync()[0];
       if (a >= pTh) return teacher.logits(x);
       let sum: Tensor2D | null = null;
       for (let i = 0; i < nAug; i++) {
         const before: Tensor2D | null = sum;
-        sum = tf.tidy(() => {
+        sum = tf.tidy((): Tensor2D => {
           const z = teacher.logits(augment(x, new Rng('cotta', seed, steps, i)));
           return before ? tf.add(before, z) : z;
         });

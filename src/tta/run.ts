@@ -85,9 +85,10 @@ function predict(runtime: Runtime, adaptation: Adaptation, rows: Row[], batch: n
 function describe(logits: Float32Array, rows: Row[]): Record<string, number> {
   return tf.tidy(() => {
     const z = tf.tensor2d(logits, [rows.length, logits.length / rows.length]);
+    const said: Record<string, number> = { entropy: tf.mean(entropy(z)).dataSync()[0], confidence: tf.mean(tf.max(tf.softmax(z), -1)).dataSync()[0] };
     const labels = rows.map((r) => r.label);
-    const right = labels.every((l) => typeof l === 'number') ? { accuracy: tf.mean(tf.cast(tf.equal(tf.argMax(z, -1), tf.tensor1d(labels as number[], 'int32')), 'float32')).dataSync()[0] } : {};
-    return { entropy: tf.mean(entropy(z)).dataSync()[0], confidence: tf.mean(tf.max(tf.softmax(z), -1)).dataSync()[0], ...right };
+    if (labels.every((l) => typeof l === 'number')) said.accuracy = tf.mean(tf.cast(tf.equal(tf.argMax(z, -1), tf.tensor1d(labels, 'int32')), 'float32')).dataSync()[0];
+    return said;
   });
 }
 
