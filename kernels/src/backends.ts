@@ -1,4 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { dirname, sep } from 'node:path';
+import { createRequire } from 'node:module';
+import { BACKEND, registerGraftCpu } from './backend.js';
+import { native } from './native.js';
 
 export type BackendName = 'auto' | 'cpu' | 'cuda' | 'tensorflow' | 'webgpu' | 'wasm';
 
@@ -10,8 +14,57 @@ export interface BackendOptions {
 }
 
 /** Makes `name` the backend every tensor lives on. @throws Error when it was asked for by name and is not there. */
-export async function useBackend(_name: BackendName = 'auto', _options: BackendOptions = {}): Promise<void> {
-  await import('@tensorflow/tfjs-backend-cpu');
-  await tf.setBackend('cpu');
+export async function useBackend(name: BackendName = 'auto', options: BackendOptions = {}): Promise<void> {
+  switch (name) {
+    case 'auto':
+      if (await startCpu(options)) return;
+      options.warn?.('the native backend was not built (no C++ compiler?); running on WebAssembly, which is slower');
+      return startWasm(options);
+    case 'cpu':
+      if (await startCpu(options)) return;
+      throw new Error("backend 'cpu' was not built: install a C++ compiler and run `npm run build`, or use --backend wasm");
+    case 'wasm': return startWasm(options);
+    case 'tensorflow': return startOptional('tensorflow', 'tensorflow', ['@tensorflow/tfjs-node-gpu']);
+    case 'webgpu': return startOptional('webgpu', 'webgpu', ['webgpu', '@tensorflow/tfjs-backend-webgpu']);
+    case 'cuda': throw new Error("backend 'cuda' is not available in this build: use --backend cpu");
+  }
+}
+
+/** False where the addon is missing. */
+async function startCpu({ threads }: BackendOptions): Promise<boolean> {
+  if (!registerGraftCpu()) return false;
+  if (threads) native()!.threads(threads);
+  const { registerFallbacks } = await import('./fallback.js');
+  await import('./cpu/index.js');
+  registerFallbacks(BACKEND);
+  await activate(BACKEND);
+  return true;
+}
+
+async function startWasm({ threads }: BackendOptions): Promise<void> {
+  const wasm = await import('@tensorflow/tfjs-backend-wasm');
+  const { registerFallbacks } = await import('./fallback.js');
+  wasm.setWasmPaths(dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm')) + sep);
+  if (threads) wasm.setThreadsCount(threads);
+  await activate('wasm');
+  registerFallbacks('wasm');
+}
+
+/** A backend that comes from optional packages. */
+async function startOptional(name: BackendName, backend: string, packages: string[]): Promise<void> {
+  for (const name of packages) {
+    try {
+      await import(name);
+    } catch (error) {
+      throw new Error(`backend '${backend}' needs the package ${name}, which cannot be loaded: npm install ${name} (${firstLine(error)})`);
+    }
+  }
+  await activate(name);
+}
+
+async function activate(name: string): Promise<void> {
+  if (!(await tf.setBackend(name))) throw new Error(`backend '${name}' did not start`);
   await tf.ready();
 }
+
+const firstLine = (error: unknown): string => String(error instanceof Error ? error.message : error).split('\n')[0];

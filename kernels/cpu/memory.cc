@@ -1,0 +1,113 @@
+// The caching allocator and the per-thread scratch arena.
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+
+#include "core.h"
+
+namespace graft {
+
+static constexpr int64_t kHuge = 4 << 20;
+static constexpr int64_t kKeepAtLeast = 64 << 20;
+
+MemoryCounters& counters() {
+  static MemoryCounters c;
+  return c;
+}
+
+/** Multiples of 64 up to 1 KiB, then four classes per doubling. */
+static int64_t classBytes(int64_t bytes) {
+  if (bytes <= 1024) return std::max<int64_t>(64, (bytes + 63) & ~int64_t(63));
+  const int64_t step = int64_t(1) << (63 - __builtin_clzll(uint64_t(bytes - 1)) - 2);
+  return (bytes + step - 1) & ~(step - 1);
+}
+
+static void* systemAllocate(int64_t bytes) {
+  void* p = std::aligned_alloc(bytes >= kHuge ? 2 << 20 : 64, bytes >= kHuge ? (bytes + (2 << 20) - 1) & ~int64_t((2 << 20) - 1) : bytes);
+  if (!p) fail("out of memory: %lld bytes", static_cast<long long>(bytes));
+#ifdef MADV_HUGEPAGE
+  if (bytes >= kHuge) madvise(p, size_t(bytes), MADV_HUGEPAGE);
+#endif
+  return p;
+}
+
+static std::map<int64_t, std::vector<void*>>& freeLists() {
+  static auto* lists = new std::map<int64_t, std::vector<void*>>();  // never destroyed: buffers may outlive static destruction
+  return *lists;
+}
+
+void* allocate(int64_t bytes) {
+  const int64_t size = classBytes(bytes);
+  auto& c = counters();
+  c.live += size;
+  c.peak = std::max(c.peak, c.live);
+  auto list = freeLists().find(size);
+  if (list != freeLists().end() && !list->second.empty()) {
+    void* p = list->second.back();
+    list->second.pop_back();
+    c.cached -= size;
+    return p;
+  }
+  return systemAllocate(size);
+}
+
+void release(void* data, int64_t bytes) {
+  if (!data) return;
+  const int64_t size = classBytes(bytes);
+  auto& c = counters();
+  c.live -= size;
+  if (c.cached + size > std::max(kKeepAtLeast, c.peak / 2)) return std::free(data);
+  c.cached += size;
+  freeLists()[size].push_back(data);
+}
+
+// --- scratch ------------------------------------------------------------------------------------------------------------------
+
+namespace {
+struct Arena {
+  struct Block { char* data; size_t size; };
+  std::vector<Block> blocks;
+  size_t block = 0, used = 0;
+  ~Arena() { for (auto& b : blocks) std::free(b.data); }
+};
+Arena& arena() {
+  thread_local Arena a;
+  return a;
+}
+}  // namespace
+
+Scratch::Scratch() : block_(arena().block), used_(arena().used) {}
+
+Scratch::~Scratch() {
+  auto& a = arena();
+  a.block = block_;
+  a.used = used_;
+  // One block that fits everything is better than a chain of growing ones.
+  if (block_ == 0 && used_ == 0 && a.blocks.size() > 1) {
+    for (auto& b : a.blocks) std::free(b.data);
+    a.blocks.clear();
+  }
+}
+
+void* Scratch::bytes(int64_t n) {
+  auto& a = arena();
+  const size_t need = (size_t(std::max<int64_t>(n, 1)) + 63) & ~size_t(63);
+  while (a.block < a.blocks.size() && a.used + need > a.blocks[a.block].size) {
+    a.block++;
+    a.used = 0;
+  }
+  if (a.block == a.blocks.size()) {
+    size_t total = 0;
+    for (auto& b : a.blocks) total += b.size;
+    const size_t size = std::max({need, 2 * total, size_t(1) << 20});
+    a.blocks.push_back({static_cast<char*>(systemAllocate(int64_t((size + 63) & ~size_t(63)))), size});
+    a.used = 0;
+  }
+  void* p = a.blocks[a.block].data + a.used;
+  a.used += need;
+  return p;
+}
+
+}  // namespace graft

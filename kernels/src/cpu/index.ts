@@ -1,0 +1,3 @@
+/** Registers every native kernel of graft-cpu, then TensorFlow.js's own for the rest. One import line per file. */
+import './shape.js';
+import './complex.js';

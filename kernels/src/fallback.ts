@@ -1,0 +1,71 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
+
+/** What a fallback needs of the backend it serves. */
+type Host = tf.KernelBackend & { write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object };
+
+const counts = new Map<string, number>();
+
+/** How often each kernel ran as a fallback since `resetFallbackCounts`. */
+export function fallbackCounts(): Record<string, number> {
+  return Object.fromEntries(counts);
+}
+
+export function resetFallbackCounts(): void {
+  counts.clear();
+}
+
+/** Lends `backendName` every kernel of TensorFlow.js's JavaScript backend that it lacks: inputs are copied there, outputs back. */
+export function registerFallbacks(backendName: string): void {
+  const cpu = new MathBackendCPU();
+  (cpu as unknown as { firstUse: boolean }).firstUse = false; // no advertisement
+  for (const { kernelName, kernelFunc } of tf.getKernelsForBackend('cpu')) {
+    if (tf.getKernel(kernelName, backendName)) continue;
+    tf.registerKernel({
+      kernelName, backendName,
+      kernelFunc: ({ inputs, attrs, backend }) => {
+        counts.set(kernelName, (counts.get(kernelName) ?? 0) + 1);
+        return runOn(cpu, backend as Host, backendName, kernelFunc, inputs as Record<string, tf.TensorInfo>, attrs);
+      },
+    });
+  }
+}
+
+function runOn(cpu: MathBackendCPU, host: Host, hostName: string, kernel: tf.KernelFunc, inputs: Record<string, tf.TensorInfo>, attrs?: tf.NamedAttrMap): tf.TensorInfo | tf.TensorInfo[] {
+  const lent = new Map<object, tf.TensorInfo>();
+  const lend = (t: tf.TensorInfo): tf.TensorInfo => {
+    const known = lent.get(t.dataId);
+    if (known) return { ...known, shape: t.shape };
+    const copy = toCpu(cpu, host.readSync(t.dataId), t.shape, t.dtype);
+    lent.set(t.dataId, copy);
+    return copy;
+  };
+  const copies = Array.isArray(inputs)
+    ? inputs.map(lend)
+    : Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, t ? lend(t) : t]));
+  const out = kernel({ inputs: copies as tf.NamedTensorInfoMap, attrs, backend: cpu });
+  const outs = Array.isArray(out) ? out : [out];
+  const results = outs.map((t) => toHost(host, hostName, cpu.readSync(t.dataId), t));
+  for (const t of [...outs, ...lent.values()]) cpu.disposeData(t.dataId, true);
+  return Array.isArray(out) ? results : results[0];
+}
+
+function toCpu(cpu: MathBackendCPU, values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): tf.TensorInfo {
+  if (dtype !== 'complex64') return { dataId: cpu.write(values, shape, dtype), shape, dtype };
+  const { real, imag } = tf.backend_util.splitRealAndImagArrays(values as Float32Array);
+  return joined('cpu', cpu, toCpu(cpu, real, shape, 'float32'), toCpu(cpu, imag, shape, 'float32'));
+}
+
+function toHost(host: Host, hostName: string, values: tf.backend_util.BackendValues, { shape, dtype }: tf.TensorInfo): tf.TensorInfo {
+  if (dtype !== 'complex64') return { dataId: host.write(values, shape, dtype), shape, dtype };
+  const { real, imag } = tf.backend_util.splitRealAndImagArrays(values as Float32Array);
+  const part = (v: Float32Array): tf.TensorInfo => ({ dataId: host.write(v, shape, 'float32'), shape, dtype: 'float32' });
+  return joined(hostName, host, part(real), part(imag));
+}
+
+/** The backend's own Complex kernel, which takes references of its own to both parts. */
+function joined(name: string, backend: tf.KernelBackend, real: tf.TensorInfo, imag: tf.TensorInfo): tf.TensorInfo {
+  const out = tf.getKernel('Complex', name).kernelFunc({ inputs: { real, imag }, backend }) as tf.TensorInfo;
+  for (const part of [real, imag]) backend.disposeData(part.dataId);
+  return out;
+}
