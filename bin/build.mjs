@@ -8,10 +8,20 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 async function transpile(base, folders, outdir) {
-  const entryPoints = folders.flatMap((f) => globSync(join(base, f), '.ts'));
+  const entryPoints = folders.flatMap((f) => globSync(join(base, f), '.ts')).filter((f) => !f.endsWith('/kernels/src/gradients.ts'));
   const { outputFiles } = await build({
     entryPoints, outdir, outbase: base, write: false, bundle: false, logLevel: 'warning',
     format: 'esm', platform: 'node', target: 'node20', sourcemap: 'inline', sourcesContent: false,
+  });
+  for (const { path, text } of outputFiles) writeIfChanged(path, text);
+}
+
+/** TensorFlow.js's gradients, whose modules only a bundler can load. */
+async function bundleGradients(kernels) {
+  const { outputFiles } = await build({
+    entryPoints: [join(kernels, 'src/gradients.ts')], outfile: join(kernels, 'dist/src/gradients.js'), write: false, bundle: true,
+    mainFields: ['module', 'main'], ignoreAnnotations: true, logLevel: 'error', format: 'esm', platform: 'node', target: 'node20', minify: true,
+    external: ['node-fetch', 'util', 'string_decoder', 'crypto'],
   });
   for (const { path, text } of outputFiles) writeIfChanged(path, text);
 }
@@ -26,3 +36,4 @@ function writeIfChanged(path, text) {
 
 await transpile(root, ['src', 'test'], join(root, 'dist'));
 await transpile(join(root, 'kernels'), ['src', 'test'], join(root, 'kernels/dist'));
+await bundleGradients(join(root, 'kernels'));

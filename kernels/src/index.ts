@@ -2,6 +2,8 @@
  * The one package every graft command computes through: TensorFlow.js tensors and gradients, the backends they
  * run on, fused operations (each with its plain TensorFlow.js reference in the same file), and linear algebra.
  */
+import './gradients.js';
+
 export * as tf from '@tensorflow/tfjs-core';
 export type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D, Variable, Scalar, TensorLike } from '@tensorflow/tfjs-core';
 export { useBackend, type BackendName, type BackendOptions } from './backends.js';
