@@ -20,7 +20,8 @@ export function registerFallbacks(backendName: string): void {
   const cpu = new MathBackendCPU();
   (cpu as unknown as { firstUse: boolean }).firstUse = false; // no advertisement
   for (const { kernelName, kernelFunc } of tf.getKernelsForBackend('cpu')) {
-    if (tf.getKernel(kernelName, backendName)) continue;
+    // A backend without Complex of its own cannot hold complex64: borrowing it would call itself.
+    if (kernelName === 'Complex' || tf.getKernel(kernelName, backendName)) continue;
     tf.registerKernel({
       kernelName, backendName,
       kernelFunc: ({ inputs, attrs, backend }) => {
