@@ -1,0 +1,16 @@
+// Single-precision matrix products by packed panels (Goto & van de Geijn, 2008; Van Zee & van de Geijn, 2015).
+#pragma once
+#include <cstdint>
+
+#include "dispatch.h"
+
+namespace graft {
+
+/** Rows and columns of the micro-kernel's tile. */
+GRAFT_VARIANTS(void, gemmTile, (int* mr, int* nr))
+/** Packs `panels` panels of `width` rows of an operand (element (i, p) at x[i·rs + p·cs], storage as int), zero beyond `rows`. */
+GRAFT_VARIANTS(void, gemmPack, (const void* x, int storage, int64_t rs, int64_t cs, int64_t rows, int64_t depth, int width, float* out))
+/** C (m × n, row stride ldc) = or += packed A · packed B. */
+GRAFT_VARIANTS(void, gemmBlock, (const float* a, const float* b, int64_t m, int64_t n, int64_t depth, float* c, int64_t ldc, bool accumulate))
+
+}  // namespace graft

@@ -1,0 +1,37 @@
+/** Batched matrix products with broadcasting over the batch axes. */
+import * as tf from '@tensorflow/tfjs-core';
+import { defineKernel } from '../backend.js';
+
+interface Attrs { transposeA: boolean; transposeB: boolean }
+
+defineKernel<Attrs>('BatchMatMul', ({ inputs: { a, b }, attrs: { transposeA, transposeB }, backend }) => {
+  const [m, k] = outerInner(a.shape, transposeA);
+  const [n, kb] = outerInner(b.shape, !transposeB);
+  tf.util.assert(k === kb, () => `matMul: inner sizes ${k} and ${kb} differ (shapes [${a.shape}] and [${b.shape}])`);
+  const batch = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
+  const y = backend.output([...batch, m, n]);
+  backend.native.batchMatMul(backend.handle(a), backend.handle(b), backend.handle(y), m, n, k, transposeA, transposeB, pairs(a.shape, b.shape, batch));
+  return y;
+});
+
+function outerInner(shape: number[], swapped: boolean): [number, number] {
+  const [rows, cols] = shape.slice(-2);
+  return swapped ? [cols, rows] : [rows, cols];
+}
+
+/** For each output matrix the number of the matrix of a and of b it comes from. */
+function pairs(a: number[], b: number[], batch: number[]): Int32Array {
+  const out = new Int32Array(2 * tf.util.sizeFromShape(batch));
+  const locate = (shape: number[], i: number): number => {
+    let at = 0;
+    for (let axis = batch.length - 1, step = 1; axis >= 0; axis--) {
+      const size = shape[shape.length - 2 - (batch.length - axis)] ?? 1;
+      at += (size === 1 ? 0 : i % batch[axis]) * step;
+      step *= size;
+      i = Math.floor(i / batch[axis]);
+    }
+    return at;
+  };
+  for (let i = 0; i < out.length / 2; i++) out.set([locate(a, i), locate(b, i)], 2 * i);
+  return out;
+}
