@@ -1,0 +1,37 @@
+import { usageError } from '../../errors.js';
+import { defocusBlur, gaussianBlurCorruption, glassBlur, motionBlur, zoomBlur } from './blur.js';
+import { brightness, contrast, saturate } from './colour.js';
+import type { Corruption } from './corruption.js';
+import { jpegCompression, pixelate } from './digital.js';
+import { elasticTransform } from './elastic.js';
+import { gaussianNoise, impulseNoise, shotNoise, speckleNoise } from './noise.js';
+import { fog, frost, snow } from './weather.js';
+
+/** The fifteen of the benchmark, in its order. */
+export const STANDARD: readonly Corruption[] = [
+  gaussianNoise, shotNoise, impulseNoise, defocusBlur, glassBlur, motionBlur, zoomBlur, snow, frost, fog,
+  brightness, contrast, elasticTransform, pixelate, jpegCompression,
+];
+
+/** Hold-outs, for choosing hyper-parameters only. */
+export const HOLD_OUT: readonly Corruption[] = [speckleNoise, gaussianBlurCorruption, saturate];
+
+const ALL = [...STANDARD, ...HOLD_OUT];
+
+/** Set names for `--kind`. */
+const SETS: Record<string, readonly Corruption[]> = { standard15: STANDARD, 'hold-out': HOLD_OUT, all: ALL };
+
+export const kindNames = (): string[] => [...Object.keys(SETS), ...ALL.map((c) => c.name)];
+
+/**
+ * @param kinds names, abbreviations or sets, separated by commas
+ * @throws GraftError (usage) for an unknown name
+ */
+export function corruptionsOf(kinds: string): Corruption[] {
+  return kinds.split(',').flatMap((kind) => {
+    if (SETS[kind]) return [...SETS[kind]];
+    const found = ALL.find((c) => c.name === kind || c.abbreviation === kind);
+    if (!found) throw usageError(`unknown corruption '${kind}': one of ${kindNames().join(', ')}`);
+    return [found];
+  });
+}
