@@ -55,8 +55,20 @@ export class Forward implements Pass {
     return this.weights.has(name) || this.grafts.some((g) => g.replacement(name) !== undefined);
   }
 
-  private optional(name: string | undefined): Tensor | null {
-    return name !== undefined && this.has(name) ? this.weight(name) : null;
+  /** The site's bias; a graft may give one to a site that has none. */
+  private bias(site: Site): Tensor1D | null {
+    const name = site.bias ?? `${site.name}.bias`;
+    return this.has(name) ? (this.weight(name) as Tensor1D) : null;
+  }
+
+  /** What is added to the position of every token. */
+  get positionOffset(): number {
+    return this.grafts.reduce((n, g) => n + g.positionOffset, 0);
+  }
+
+  /** Runs what lies below the first block, off the tape unless something there is trained. */
+  below<T>(run: () => T): T {
+    return this.firstTrained > -1 ? untracked(run) : run();
   }
 
   /** Runs one block; below the first trained layer it leaves nothing on the tape. */
@@ -64,7 +76,7 @@ export class Forward implements Pass {
     const site = this.site('block', name);
     const call = (): Tensor => this.at(site, x, run);
     const y = site.layer < this.firstTrained ? untracked(call) : call();
-    if (this.options.taps) this.taps.set(name, y);
+    if (this.options.taps || this.grafts.some((g) => g.method.taps)) this.taps.set(name, y);
     return y;
   }
 
@@ -72,7 +84,7 @@ export class Forward implements Pass {
   linear(name: string, x: Tensor, activation: Activation = 'none'): Tensor {
     const site = this.site('linear', name);
     this.options.observe?.(site, x);
-    const bias = this.optional(site.bias) as Tensor1D | null;
+    const bias = this.bias(site);
     const layout = site.transposed ? 'io' : 'oi';
     const changed = this.grafts.some((g) => g.changes(site));
     const base = (z: Tensor): Tensor =>
@@ -83,7 +95,7 @@ export class Forward implements Pass {
   conv(name: string, x: Tensor4D, options: ConvOptions = {}): Tensor4D {
     const site = this.site('conv', name);
     this.options.observe?.(site, x);
-    const bias = this.optional(site.bias) as Tensor1D | null;
+    const bias = this.bias(site);
     return this.at(site, x, (z) => conv2d(z as Tensor4D, this.frozenWeight(site) as Tensor4D, bias, options)) as Tensor4D;
   }
 
@@ -152,13 +164,9 @@ export class Forward implements Pass {
     return run(x);
   }
 
-  /** The site's weight; where a graft rewrote the frozen base (PiSSA's residual, masks), the rewritten one. */
+  /** The site's weight as the grafts see it, each rewriting what the earlier ones left (PiSSA's residual, masks). */
   private frozenWeight(site: Site): Tensor {
-    for (let i = this.grafts.length - 1; i >= 0; i--) {
-      const rebased = this.grafts[i].rebased(site);
-      if (rebased) return rebased;
-    }
-    return this.weight(site.weight!);
+    return this.grafts.reduce((W, g) => g.rewritten(site, W), this.weight(site.weight!));
   }
 
   private site(kind: Site['kind'], name: string): Site {

@@ -1,4 +1,4 @@
-import type { Tensor, Tensor2D, Tensor4D } from '@graft/kernels';
+import { tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { Forward } from './forward.js';
 import type { Site } from './site.js';
 
@@ -52,4 +52,15 @@ export interface Model {
   backbone(f: Forward, batch: Batch): Features;
   /** classify: [B, C]; tag: [B, T, C]; mlm and clm: [B, T, V]. */
   logits(f: Forward, features: Features, head: Head): Tensor;
+}
+
+/** The hidden states without the first n positions (prompts). */
+export function dropFirst(h: Tensor, n: number): Tensor {
+  return n === 0 ? h : tf.slice(h, [0, n, 0], [-1, -1, -1]);
+}
+
+/** Class names by index: id2label of config.json, or numbers. */
+export function classNames(config: Record<string, unknown>, count: number): string[] {
+  const names = (config.id2label ?? {}) as Record<string, string>;
+  return Array.from({ length: count }, (_, i) => names[i] ?? `LABEL_${i}`);
 }
