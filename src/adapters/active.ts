@@ -1,25 +1,29 @@
-import { lowRank, dropout, tf, untracked, type Tensor, type Tensor4D, type Variable } from '@graft/kernels';
-import type { Model } from '../models/model.js';
-import type { AttentionCall, Pass, Site, SiteCall, Tokens } from '../models/site.js';
-import type { Method, Params } from './method.js';
+import { tf, untracked, type Tensor, type Tensor4D, type Variable } from '@graft/kernels';
 import type { WeightSource } from '../models/forward.js';
+import type { Head, Model } from '../models/model.js';
+import type { AttentionCall, Pass, Site, SiteCall, Tokens } from '../models/site.js';
+import { runLowRank } from './low-rank.js';
+import type { Method, Params, ParamSpec } from './method.js';
 
 /** A graft in use: a method, its configuration, and its tensors on the backend, bound to the sites of one model. */
 export class ActiveGraft {
   private readonly acts = new Map<string, Params>();
-  private readonly bases = new Map<string, Tensor>();
+  /** The weights a method rebased, with what each was made from. */
+  private readonly bases = new Map<string, { from: Tensor; to: Tensor }>();
 
   /**
    * @param tensors every tensor of the graft by its stored name; trained ones are tf.Variables
-   * @param weights the frozen model, for methods that rewrite its weights once
+   * @param specs what each tensor is: weight decay and learning-rate scale are found here
    */
-  constructor(readonly method: Method, readonly config: Record<string, unknown>, readonly model: Model, readonly tensors: Map<string, Variable | Tensor>, private readonly weights: WeightSource) {
+  constructor(readonly method: Method, readonly config: Record<string, unknown>, readonly model: Model, readonly head: Head | null,
+    readonly tensors: Map<string, Variable | Tensor>, readonly specs: ReadonlyMap<string, ParamSpec>) {
     this.bind();
   }
 
   /** Binds tensors to sites; called again after a method grew, shrank or dropped some. */
   bind(): void {
     this.acts.clear();
+    this.forgetBases();
     const sites = this.method.sites(this.model, this.config);
     const shared = (this.method.shared?.(this.model, this.config, sites) ?? []).map((s) => s.name);
     for (const site of sites) {
@@ -31,22 +35,25 @@ export class ActiveGraft {
       for (const name of shared) if (this.tensors.has(name)) p[name] = this.tensors.get(name)!;
       this.acts.set(key(site), p);
     }
-    this.rebase(sites);
   }
 
-  private rebase(sites: readonly Site[]): void {
-    for (const t of this.bases.values()) t.dispose();
+  private forgetBases(): void {
+    for (const { to } of this.bases.values()) to.dispose();
     this.bases.clear();
-    if (!this.method.rebase) return;
-    for (const site of sites) {
-      const W = untracked(() => tf.tidy(() => this.method.rebase!(site, this.weights.get(site.weight!), this.acts.get(key(site))!, this.config)));
-      this.bases.set(key(site), tf.keep(W));
-    }
   }
 
-  /** The graft changes what this site computes (beyond replacing its tensors). */
+  /** The tensors in training, by stored name. */
+  get trained(): Map<string, Variable> {
+    return new Map([...this.tensors].filter((e): e is [string, Variable] => isTrained(e[1])));
+  }
+
+  get positionOffset(): number {
+    return this.method.positionOffset?.(this.config) ?? 0;
+  }
+
+  /** The graft changes what this site computes (beyond rewriting or replacing its tensors). */
   changes(site: Site): boolean {
-    return this.acts.has(key(site)) && (this.method.change !== undefined || this.method.weightChange !== undefined);
+    return this.change(site) !== undefined;
   }
 
   /** A whole tensor of the checkpoint that this graft replaces (a trained weight, a head). */
@@ -54,25 +61,35 @@ export class ActiveGraft {
     return this.tensors.get(name);
   }
 
-  rebased(site: Site): Tensor | undefined {
-    return this.bases.get(key(site));
+  /** W, stored as in the checkpoint, as this graft rewrites it at the site; W itself where it does not. */
+  rewritten(site: Site, W: Tensor): Tensor {
+    const p = this.acts.get(key(site));
+    if (!p) return W;
+    const base = this.method.rebase ? this.rebased(site, W, p) : W;
+    return this.method.reweight ? this.method.reweight(site, base, p, this.config) : base;
+  }
+
+  private rebased(site: Site, W: Tensor, p: Params): Tensor {
+    const known = this.bases.get(key(site));
+    if (known?.from === W) return known.to;
+    const to = untracked(() => tf.tidy(() => {
+      const t = this.method.rebase!(site, W, p, this.config);
+      return t && tf.keep(t);
+    }));
+    if (!to) return W;
+    known?.to.dispose();
+    this.bases.set(key(site), { from: W, to });
+    return to;
   }
 
   change(site: Site): ((call: SiteCall) => Tensor) | undefined {
     const p = this.acts.get(key(site));
     if (!p) return undefined;
     const { method, config } = this;
+    const inWeight = site.kind === 'linear' || site.kind === 'conv' || site.kind === 'embedding';
+    if (method.weightChange && inWeight) return (call) => runLowRank(call, method.weightChange!(site, p, config), Number(config.dropout ?? 0));
     if (method.change) return (call) => method.change!(call, p, config);
-    if (method.weightChange && site.kind === 'linear') return (call) => this.linearChange(call, p);
     return undefined;
-  }
-
-  /** y = base(x) + s·(drop(x) Aᵀ) Bᵀ. */
-  private linearChange(call: SiteCall, p: Params): Tensor {
-    const { A, B, scale } = this.method.weightChange!(call.site, p, this.config);
-    const rate = call.pass.train ? Number(this.config.dropout ?? 0) : 0;
-    const x = dropout(call.x, rate, call.pass.seed, call.pass.step, call.site.name);
-    return lowRank(call.base(call.x), x, A, B, scale);
   }
 
   attentionChange(site: Site): ((call: AttentionCall) => Tensor4D) | undefined {
@@ -89,23 +106,29 @@ export class ActiveGraft {
 
   /** The lowest layer with a trained tensor; Infinity when nothing is trained. */
   firstTrainedLayer(sites: readonly Site[]): number {
-    const trained = new Set([...this.tensors].filter(([, t]) => t instanceof tf.Variable && t.trainable).map(([n]) => n));
-    if (trained.size === 0) return Infinity;
+    const unclaimed = new Set(this.trained.keys());
+    const trained = new Set(unclaimed);
     let first = Infinity;
-    const claimed = new Set<string>();
+    const claim = (names: (string | undefined)[], layer: number): void => {
+      const own = names.filter((n) => n !== undefined && trained.has(n));
+      own.forEach((n) => unclaimed.delete(n!));
+      if (own.length > 0) first = Math.min(first, layer);
+    };
     for (const site of sites) {
-      const own = [site.weight, site.bias, ...Object.keys(this.acts.get(key(site)) ?? {}).flatMap((n) => [`${site.name}.${n}`, n])].filter((n) => n !== undefined && trained.has(n));
-      own.forEach((n) => claimed.add(n!));
-      if (own.length > 0) first = Math.min(first, site.layer);
+      const params = Object.keys(this.acts.get(key(site)) ?? {}).flatMap((n) => [`${site.name}.${n}`, n]);
+      claim([site.weight, site.bias, `${site.name}.bias`, ...params], site.layer);
     }
+    claim(this.head ? this.model.headTensors(this.head).map((t) => t.name) : [], this.model.layers);
     // A trained tensor no site owns (a class token, a position table) may enter at the bottom.
-    return [...trained].every((n) => claimed.has(n)) ? first : -1;
+    return unclaimed.size > 0 ? -1 : first;
   }
 
   dispose(): void {
-    for (const t of this.bases.values()) t.dispose();
+    this.forgetBases();
     for (const t of this.tensors.values()) t.dispose();
   }
 }
+
+export const isTrained = (t: Tensor): t is Variable => t instanceof tf.Variable && t.trainable;
 
 const key = (site: Site): string => `${site.kind} ${site.name}`;

@@ -1,4 +1,4 @@
-import type { Tensor, Tensor2D, Tensor4D, Variable } from '@graft/kernels';
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D, Variable } from '@graft/kernels';
 import type { Model } from '../models/model.js';
 import type { AttentionCall, Pass, Site, SiteCall, Tokens } from '../models/site.js';
 import type { OptionSpecs, OptionValues } from '../options.js';
@@ -19,17 +19,30 @@ export interface ParamSpec {
   lrScale?: number;
 }
 
-/** `kaiming`: U(±1/√fanIn), PyTorch's kaiming_uniform(a=√5). `base`: the frozen tensor of the same name. */
+/**
+ * `kaiming`: U(±1/√fanIn), PyTorch's kaiming_uniform(a=√5). `truncated-normal`: cut at 2σ. `base`: a frozen tensor, whole.
+ * `rows`: rows of a frozen table, as many as the tensor has, at `ids` (repeated as needed) or, without ids, at random.
+ */
 export type Init =
   | { kind: 'zeros' } | { kind: 'ones' } | { kind: 'constant'; value: number }
   | { kind: 'kaiming'; fanIn: number } | { kind: 'normal'; std: number } | { kind: 'truncated-normal'; std: number } | { kind: 'uniform'; bound: number }
-  | { kind: 'base'; tensor: string };
+  | { kind: 'base'; tensor: string } | { kind: 'rows'; tensor: string; ids?: readonly number[] };
+
+/** Names and shapes of the base's tensors, as a checkpoint's headers give them. */
+export interface TensorShapes {
+  names(): Iterable<string>;
+  /** Undefined for a tensor the base lacks. */
+  shape(name: string): readonly number[] | undefined;
+}
 
 /** The parameters of one site, by the suffix their ParamSpec gave; shared ones by their whole name. */
 export type Params = Record<string, Variable | Tensor>;
 
-/** A change of a weight that is linear in it, in PyTorch's orientation: ΔW = scale · B A (plus, for convolutions, reshaped). */
-export interface LowRankChange { A: Tensor2D; B: Tensor2D; scale: number }
+/**
+ * A low-rank change of a site's weight: ΔW = scale · B A, Δb = scale · bias. W is [out, in] at linear sites (GPT-2's transposed
+ * ones are transposed back by graft), [Cout, Cin·kh·kw] at convolutions and the table [V, d] at embeddings.
+ */
+export interface LowRankChange { A: Tensor2D; B: Tensor2D; scale: number; bias?: Tensor1D }
 
 /** What a method is given about the run between the backward pass and the optimiser step, and after it. */
 export interface StepCall {
@@ -40,33 +53,63 @@ export interface StepCall {
   grads: Map<string, Tensor>;
   /** Adds, replaces (growing or shrinking) or removes a trained tensor; its optimiser state follows. */
   setParam(name: string, value: Tensor | null, options?: Pick<ParamSpec, 'decay' | 'lrScale'>): void;
+  /** Stored tensors that are not trained: masks, averages, scores a method keeps between steps. They survive a resume. */
+  buffers: ReadonlyMap<string, Tensor>;
+  setBuffer(name: string, value: Tensor | null): void;
   log(event: Record<string, unknown>): void;
+}
+
+/** What a method may ask when its configuration is completed. */
+export interface Context {
+  model: Model;
+  /** Token ids of a text, without special tokens. */
+  tokenize?(text: string): number[];
 }
 
 /**
  * A published method of adaptation: one object in one file. It names the sites it acts at, the tensors it owns there, and
  * implements only the hooks it needs. C is its configuration (the parsed values of `options`).
+ *
+ * How the families use it (each is written out as a toy in test/adapters/families.test.ts):
+ * - bottleneck, prompt, prefix: `params` per site and `change`, `tokens`, `attention`;
+ * - low-rank: `weightChange`, run fused and merged exactly; a rewritten start (PiSSA) adds `rebase`;
+ * - masked, DoRA, hypernetwork-generated weights: `reweight`, on the tape, and `penalty` for sparsity;
+ * - shared and hypernetwork: `shared` tensors, in the Params of every site by their whole name;
+ * - routed: `change` mixing with `call.pass.route`; side networks: `taps` and `change` at the logits site;
+ * - growing, pruning, momentum: `afterBackward` and `afterStep` with setParam and buffers;
+ * - pixel prompts and norm statistics: `change` at pixels and norm sites;
+ * - full, bias and head tuning: `replaced` alone.
  */
 export interface Method<C extends OptionValues = OptionValues> {
   name: string;
   summary: string;
   paper: Paper | null;
   options: OptionSpecs;
+  /** Completes a new graft's configuration: defaults that depend on the model, presets. What it returns is stored. */
+  resolve?(config: C, context: Context): C;
   /** The sites the method acts at. @throws GraftError when a target matches nothing. */
   sites(model: Model, config: C): Site[];
   /** The tensors it owns at one site. */
   params(site: Site, config: C, model: Model): ParamSpec[];
-  /** Tensors shared by several sites, and whole checkpoint tensors it replaces (named as in the checkpoint). */
+  /** Tensors that several sites share; the hooks find them in their Params by whole name. */
   shared?(model: Model, config: C, sites: Site[]): ParamSpec[];
+  /** Whole tensors of the checkpoint it replaces, named as there; also biases the checkpoint lacks. */
+  replaced?(model: Model, config: C, base: TensorShapes): ParamSpec[];
 
   /** The linear change of the weight at linear, convolution and embedding sites: run fused, and merged exactly. */
   weightChange?(site: Site, p: Params, config: C): LowRankChange;
-  /** A frozen weight that replaces the base's at this site for the whole run (PiSSA's residual, a mask); computed once. */
-  rebase?(site: Site, W: Tensor, p: Params, config: C): Tensor;
+  /** A frozen weight that takes the place of W, as stored, for the whole run (PiSSA's residual); computed once. */
+  rebase?(site: Site, W: Tensor, p: Params, config: C): Tensor | undefined;
+  /** The weight as a differentiable function of W and p, computed in every pass (masks, DoRA). */
+  reweight?(site: Site, W: Tensor, p: Params, config: C): Tensor;
   /** Any other change of the site's output. */
   change?(call: SiteCall, p: Params, config: C): Tensor;
   attention?(call: AttentionCall, p: Params, config: C): Tensor4D;
   tokens?(tokens: Tokens, p: Params, config: C, pass: Pass): Tokens;
+  /** Added to the position of every token (a prefix that counts as text before it). Default 0. */
+  positionOffset?(config: C): number;
+  /** The outputs of all blocks are recorded in `pass.taps`. */
+  taps?: boolean;
   /** Added to the training loss (scalar). */
   penalty?(params: ReadonlyMap<string, Tensor>, config: C): Tensor | null;
 
@@ -74,6 +117,6 @@ export interface Method<C extends OptionValues = OptionValues> {
   unmergeable?: string;
   afterBackward?(call: StepCall, config: C): void;
   afterStep?(call: StepCall, config: C): void;
-  /** Rewrites the finished tensors for storage, e.g. flattening a reparametrised prefix. */
-  finish?(tensors: Map<string, Tensor>, config: C): Map<string, Tensor>;
+  /** The finished tensors and configuration as stored, e.g. a reparametrised prefix flattened. */
+  finish?(tensors: Map<string, Tensor>, config: C): { tensors: Map<string, Tensor>; config: C };
 }

@@ -1,0 +1,61 @@
+import sharp from 'sharp';
+import { tf } from '@graft/kernels';
+import { dataError } from '../errors.js';
+import type { Row } from '../formats/rows.js';
+import type { ImageBatch } from '../models/model.js';
+
+/** uint8 RGB, row by row. */
+export interface Pixels { data: Uint8Array; height: number; width: number }
+
+/** More pixels than this are taken for an attack, not a picture. */
+const MOST_PIXELS = 1 << 26;
+
+/**
+ * The images of some rows as one batch in [0, 1]. `image` is encoded bytes, {bytes, path} as `datasets` writes it, or raw uint8 HWC
+ * whose shape the column's metadata gives. All are brought to `size` (height, width), or to the first image's size.
+ * @throws GraftError (65) for a picture that is broken or too large
+ */
+export async function imageBatch(rows: readonly Row[], shape: readonly number[] | null, size: readonly [number, number] | null): Promise<ImageBatch> {
+  const images = await Promise.all(rows.map((row, i) => pixelsOf(row.image, shape, `image of row ${i}`)));
+  const [H, W] = size ?? [images[0].height, images[0].width];
+  const values = new Float32Array(rows.length * H * W * 3);
+  for (let i = 0; i < images.length; i++) {
+    const { data, height, width } = images[i];
+    const fitted = height === H && width === W ? data : await resize(images[i], H, W);
+    for (let k = 0, o = i * H * W * 3; k < fitted.length; k++) values[o + k] = fitted[k] / 255;
+  }
+  return { kind: 'image', pixels: tf.tensor4d(values, [rows.length, H, W, 3]) };
+}
+
+async function pixelsOf(image: unknown, shape: readonly number[] | null, where: string): Promise<Pixels> {
+  const bytes = image instanceof Uint8Array ? image : (image as { bytes?: unknown } | null)?.bytes;
+  if (!(bytes instanceof Uint8Array)) throw dataError(`${where}: is neither bytes nor {bytes, path}`);
+  if (!shape) return decodeImage(bytes, where);
+  const [height, width, channels] = shape;
+  if (bytes.length !== height * width * channels) throw dataError(`${where}: has ${bytes.length} bytes, not ${shape.join('×')}`);
+  return { data: channels === 3 ? bytes : grey(bytes), height, width };
+}
+
+/** @throws GraftError (65) for bytes that are no whole picture */
+export async function decodeImage(bytes: Uint8Array, where: string): Promise<Pixels> {
+  try {
+    const { data, info } = await sharp(bytes, { failOn: 'error', limitInputPixels: MOST_PIXELS }).removeAlpha().toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
+    return { data: info.channels === 3 ? data : grey(data), height: info.height, width: info.width };
+  } catch (e) {
+    throw dataError(`${where}: cannot be decoded: ${(e as Error).message.split('\n')[0]}`, e);
+  }
+}
+
+const grey = (data: Uint8Array): Uint8Array => {
+  const rgb = new Uint8Array(data.length * 3);
+  for (let i = 0; i < data.length; i++) rgb.fill(data[i], 3 * i, 3 * i + 3);
+  return rgb;
+};
+
+const resize = async ({ data, height, width }: Pixels, H: number, W: number): Promise<Uint8Array> =>
+  sharp(data, { raw: { width, height, channels: 3 } }).resize(W, H, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer();
+
+/** The shape in a raw image column's metadata, e.g. "32,32,3"; null for encoded images. */
+export function rawShape(metadata: ReadonlyMap<string, string> | undefined): number[] | null {
+  return metadata?.get('shape')?.split(',').map(Number) ?? null;
+}

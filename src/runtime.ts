@@ -1,0 +1,66 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Tensor } from '@graft/kernels';
+import type { ActiveGraft } from './adapters/active.js';
+import { activate } from './adapters/instantiate.js';
+import { Tokenizer } from './data/tokenizer.js';
+import { usageError } from './errors.js';
+import { openCheckpoint, type Checkpoint } from './formats/checkpoint.js';
+import { checkFits, type Graft } from './formats/graft.js';
+import { Forward, type ForwardOptions } from './models/forward.js';
+import type { Batch, Features, Head, Model } from './models/model.js';
+import { loadModel } from './models/registry.js';
+
+/** A checkpoint with its grafts, ready to run. */
+export class Runtime {
+  private constructor(readonly checkpoint: Checkpoint, readonly model: Model, readonly grafts: readonly ActiveGraft[], readonly head: Head | null, private readonly words: Tokenizer | null) {}
+
+  /**
+   * @param options.trainable the tensors of the grafts become variables
+   * @throws GraftError where a file is missing, broken, or does not fit
+   */
+  static async open({ model: path, grafts = [], trainable = false }: { model: string; grafts?: readonly Graft[]; trainable?: boolean }): Promise<Runtime> {
+    const checkpoint = await openCheckpoint(path);
+    const model = await loadModel(checkpoint);
+    for (const graft of grafts) checkFits(graft, checkpoint);
+    const active: ActiveGraft[] = [];
+    for (const graft of grafts) active.push(await activate(graft, model, checkpoint, { train: trainable }));
+    const head = grafts.map((g) => g.head).findLast((h) => h !== null) ?? model.head;
+    const limit = Number(checkpoint.config.max_position_embeddings ?? Infinity) - (model.type.includes('roberta') ? 2 : 0);
+    const words = model.input === 'text' && existsSync(join(path, 'tokenizer.json')) ? new Tokenizer(path, limit) : null;
+    return new Runtime(checkpoint, model, active, head, words);
+  }
+
+  /** Where the frozen weights come from. */
+  get weights(): Checkpoint {
+    return this.checkpoint;
+  }
+
+  /** @throws GraftError (usage) where the checkpoint brings none */
+  get tokenizer(): Tokenizer {
+    if (!this.words) throw usageError(`${this.checkpoint.path}: has no tokenizer.json, so it cannot read text`);
+    return this.words;
+  }
+
+  forward(options: ForwardOptions = {}): Forward {
+    return new Forward(this.model.sites, this.checkpoint, this.grafts, options);
+  }
+
+  features(batch: Batch, options: ForwardOptions = {}): Features {
+    return this.model.backbone(this.forward(options), batch);
+  }
+
+  /** Logits of the task in use: [B, C], or [B, T, C or V]. @throws GraftError (usage) without a head */
+  logits(batch: Batch, options: ForwardOptions = {}): Tensor {
+    if (!this.head) throw usageError(`${this.checkpoint.path}: has no task head; give a graft that has one (graft init-adapter --task)`);
+    const forward = this.forward(options);
+    return this.model.logits(forward, this.model.backbone(forward, batch), this.head);
+  }
+
+  dispose(): void {
+    for (const graft of this.grafts) graft.dispose();
+    this.checkpoint.close();
+  }
+}
+
+export const openRuntime = Runtime.open;
