@@ -78,7 +78,7 @@ export class ArrowWriter {
   private readonly queue = new Chunks();
 
   constructor(private readonly output: Output, readonly schema: Schema, format: 'stream' | 'file' = 'stream') {
-    this.writer = format === 'file' ? new RecordBatchFileWriter({ autoDestroy: false }) : new RecordBatchStreamWriter({ autoDestroy: false });
+    this.writer = format === 'file' ? new FileWriter({ autoDestroy: false }) : new RecordBatchStreamWriter({ autoDestroy: false });
     this.writer.reset(this.queue, schema);
   }
 
@@ -110,3 +110,11 @@ class Chunks extends AsyncByteQueue {
   }
 }
 
+
+/** apache-arrow's leaves the schema to the footer; the format wants the whole stream after the magic, and readers of pipes need it. */
+class FileWriter extends RecordBatchFileWriter {
+  protected override _writeSchema(schema: Schema): this {
+    super._writeSchema(schema);
+    return this._writeMessage(Message.from(schema));
+  }
+}

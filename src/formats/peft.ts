@@ -1,7 +1,58 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { dataError } from '../errors.js';
-import type { Graft } from './graft.js';
+import type { Head } from '../models/model.js';
+import { readJson } from './checkpoint.js';
+import type { Graft, StoredTensor } from './graft.js';
+import { openSafetensors } from './safetensors.js';
 
-/** Reads an adapter in the PEFT layout. */
+const PREFIX = 'base_model.model.';
+const TASKS: Record<string, Head['task']> = { SEQ_CLS: 'classify', TOKEN_CLS: 'tag', CAUSAL_LM: 'clm' };
+
+/**
+ * Reads a LoRA adapter in the PEFT layout (adapter_config.json, adapter_model.safetensors). Tensor names lose PEFT's prefix;
+ * heads and biases stored with it become whole tensors.
+ * @throws GraftError (65) for adapters of another kind, and for those whose base was rewritten at the start
+ */
 export async function readPeft(directory: string): Promise<Graft> {
-  throw dataError(`${directory}: PEFT adapters are read by a later commit`);
+  const path = join(directory, 'adapter_config.json');
+  const config = readJson(path);
+  if (config.peft_type !== 'LORA') throw dataError(`${path}: peft_type ${JSON.stringify(config.peft_type)} is not read; LORA is`);
+  if (config.use_dora === true) throw dataError(`${path}: use_dora is not read`);
+  const init = config.init_lora_weights ?? true;
+  if (typeof init === 'string' && init !== 'gaussian' && init !== 'eva' && init !== 'orthogonal') {
+    throw dataError(`${path}: init_lora_weights '${init}' rewrites the base; save the adapter as plain LoRA first (path_initial_model_for_weight_conversion of save_pretrained)`);
+  }
+  if (!existsSync(join(directory, 'adapter_model.safetensors'))) throw dataError(`${directory}: has no adapter_model.safetensors`);
+  const file = openSafetensors(join(directory, 'adapter_model.safetensors'));
+  const tensors = new Map<string, StoredTensor>();
+  for (const { name, dtype, shape } of file.entries.values()) {
+    if (!name.startsWith(PREFIX)) throw dataError(`${file.path}: tensor '${name}' does not begin with ${PREFIX}`);
+    tensors.set(name.slice(PREFIX.length).replace('.base_layer.', '.'), { dtype, shape, data: file.read(name) });
+  }
+  file.close();
+  return { method: 'lora', config: loraConfig(config, tensors, path), base: { type: '', headers: '' }, head: headOf(config, tensors), history: [], tensors };
+}
+
+/** PEFT's keys as the options of our `lora`. */
+function loraConfig(c: Record<string, unknown>, tensors: ReadonlyMap<string, unknown>, path: string): Record<string, unknown> {
+  const list = (key: string): unknown[] | undefined => (c[key] === null || c[key] === undefined ? undefined : Array.isArray(c[key]) ? c[key] as unknown[] : [c[key]]);
+  const pattern = (key: string): string[] => Object.entries((c[key] ?? {}) as Record<string, number>).map(([module, value]) => `${module}=${value}`);
+  const modules = [...new Set([...tensors.keys()].map((n) => /^(.*)\.lora_(embedding_)?[AB](\.weight)?$/.exec(n)?.[1]).filter((m) => m !== undefined))];
+  if (modules.length === 0) throw dataError(`${path}: the adapter holds no LoRA tensors`);
+  // The tensors say which modules a regular expression matched.
+  const targets = typeof c.target_modules === 'string' ? modules : list('target_modules') ?? modules;
+  return {
+    rank: Number(c.r ?? 8), alpha: Number(c.lora_alpha ?? 8), dropout: Number(c.lora_dropout ?? 0), rslora: c.use_rslora === true, loraBias: c.lora_bias === true,
+    init: c.init_lora_weights === 'gaussian' ? 'gaussian' : 'kaiming', rankPattern: pattern('rank_pattern'), alphaPattern: pattern('alpha_pattern'),
+    targetModules: targets, ...(list('layers_to_transform') ? { layersToTransform: list('layers_to_transform') } : {}),
+  };
+}
+
+/** The head saved with the adapter; its output size is the number of classes, which PEFT leaves unnamed. */
+function headOf(config: Record<string, unknown>, tensors: ReadonlyMap<string, StoredTensor>): Head | null {
+  const task = TASKS[String(config.task_type)];
+  if (!task) return null;
+  const output = ['classifier.out_proj.weight', 'classifier.weight', 'score.weight'].map((n) => tensors.get(n)).find((t) => t !== undefined);
+  return output && task !== 'clm' ? { task, labels: Array.from({ length: output.shape[0] }, (_, i) => `LABEL_${i}`) } : { task };
 }

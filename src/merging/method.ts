@@ -1,0 +1,24 @@
+import type { Paper } from '../adapters/method.js';
+import type { OptionSpecs, OptionValues } from '../options.js';
+
+/** One tensor of every model that is merged, flat, as float32. */
+export interface Tensors {
+  name: string;
+  /** θ₀; null where no base was named. */
+  base: Float32Array | null;
+  /** θ_i. */
+  models: readonly Float32Array[];
+  /** w_i. */
+  weights: readonly number[];
+}
+
+/** A way of merging checkpoints, tensor by tensor. */
+export interface MergingMethod<C extends OptionValues = OptionValues> {
+  name: string;
+  summary: string;
+  paper: Paper | null;
+  options: OptionSpecs;
+  needsBase: boolean;
+  /** Returns the merged tensor in new memory. */
+  merge(tensors: Tensors, config: C): Float32Array;
+}

@@ -1,0 +1,66 @@
+import { Rng } from '@graft/kernels';
+import type { Tensors } from './method.js';
+
+/** τ_i = θ_i − θ₀. */
+export function taskVectors({ base, models }: Tensors): Float32Array[] {
+  return models.map((theta) => theta.map((v, j) => v - base![j]));
+}
+
+/** Keeps the ⌊density·n⌋ entries of largest magnitude, the earlier one of equals, and zeroes the rest, in place (TIES, step 1). */
+export function trim(tau: Float32Array, density: number): Float32Array {
+  const k = Math.floor(density * tau.length);
+  if (k >= tau.length) return tau;
+  const magnitudes = tau.map(Math.abs).sort();
+  const threshold = k === 0 ? Infinity : magnitudes[tau.length - k];
+  let ties = k;
+  for (const v of tau) if (Math.abs(v) > threshold) ties--;
+  for (let j = 0; j < tau.length; j++) {
+    const m = Math.abs(tau[j]);
+    if (m < threshold || (m === threshold && ties-- <= 0)) tau[j] = 0;
+  }
+  return tau;
+}
+
+/** Keeps each entry with probability `density` and divides it by that, in place (DARE, eq. 1). */
+export function drop(tau: Float32Array, density: number, rng: Rng): Float32Array {
+  for (let j = 0; j < tau.length; j++) tau[j] = rng.uniform() < density ? tau[j] / density : 0;
+  return tau;
+}
+
+/** Σ w_i τ_i, divided by Σ w_i if `normalize`. */
+export function weightedSum(taus: readonly Float32Array[], weights: readonly number[], normalize: boolean): Float32Array {
+  const total = weights.reduce((a, b) => a + b, 0);
+  const divisor = normalize && Math.abs(total) >= 1e-8 ? total : 1;
+  const out = new Float32Array(taus[0].length);
+  for (let j = 0; j < out.length; j++) {
+    let sum = 0;
+    for (let i = 0; i < taus.length; i++) sum += weights[i] * taus[i][j];
+    out[j] = sum / divisor;
+  }
+  return out;
+}
+
+/** Elects the sign of Σ w_i τ_i and sums the entries that agree, divided by their weights if `normalize` (TIES, steps 2 and 3). */
+export function electedSum(taus: readonly Float32Array[], weights: readonly number[], normalize: boolean): Float32Array {
+  const out = new Float32Array(taus[0].length);
+  for (let j = 0; j < out.length; j++) {
+    let vote = 0;
+    for (let i = 0; i < taus.length; i++) vote += weights[i] * taus[i][j];
+    const sign = vote >= 0 ? 1 : -1;
+    let sum = 0, agreeing = 0;
+    for (let i = 0; i < taus.length; i++) {
+      const d = weights[i] * taus[i][j];
+      if (d * sign <= 0) continue;
+      sum += d;
+      agreeing += weights[i];
+    }
+    out[j] = normalize && agreeing !== 0 ? sum / agreeing : sum;
+  }
+  return out;
+}
+
+/** θ₀ + λ m. */
+export const addTo = (base: Float32Array, m: Float32Array, lambda: number): Float32Array => m.map((v, j) => base[j] + lambda * v);
+
+export const lambdaOption = { type: 'number', default: 1, describe: 'scale λ of what is added to the base' } as const;
+export const normalizeOption = (by: boolean) => ({ type: 'boolean', default: by, describe: 'divide by the sum of the weights' }) as const;
