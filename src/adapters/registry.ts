@@ -3,6 +3,10 @@ import type { Method } from './method.js';
 
 /** One line a method: its module is loaded when it is asked for. */
 const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // eslint-disable-line @typescript-eslint/no-explicit-any
+  full: () => import('./full.js'),
+  bitfit: () => import('./bitfit.js'),
+  linear: () => import('./linear.js'),
+  lora: () => import('./lora.js'),
 };
 
 export const methodNames = (): string[] => Object.keys(METHODS).sort();

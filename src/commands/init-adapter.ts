@@ -1,0 +1,72 @@
+import { usageError } from '../errors.js';
+import type { Head } from '../models/model.js';
+import type { Arguments, Command } from './command.js';
+import { common } from './common.js';
+
+const command: Command = {
+  name: 'init-adapter',
+  summary: 'make a new graft for a model',
+  description: [
+    'Writes a graft in the state training starts from. Most methods leave the model as it is until they are trained.',
+    'With --task the graft brings a new head; its classes come from --labels, or from the data named by --labels-from: the class names of its label column, or the distinct values in it.',
+  ],
+  options: {
+    ...common('model', 'output', 'seed'),
+    method: { type: 'string', metavar: 'NAME', describe: 'how the model is changed', default: 'lora' },
+    task: { type: 'string', describe: 'what the new head does', choices: ['classify', 'tag', 'mlm', 'clm', 'none'], default: 'none' },
+    labels: { type: 'string', metavar: 'A,B,...', describe: 'class or tag names, in index order' },
+    labelsFrom: { type: 'string', metavar: 'FILE', describe: 'take the class or tag names from this data' },
+  },
+  choices: [{
+    option: 'method',
+    entries: async () => {
+      const { loadMethod, methodNames } = await import('../adapters/registry.js');
+      return Promise.all(methodNames().map(loadMethod));
+    },
+  }],
+  examples: [
+    { does: 'LoRA of rank 8 with a new classifier', command: 'graft init-adapter -m bert/ --method lora --task classify --labels-from train.arrow > start.safetensors' },
+  ],
+  async run(args) {
+    if (!args.model) throw usageError('--model is missing: the checkpoint the graft is for');
+    const [{ createGraft }, { loadMethod }, { openCheckpoint }, { loadModel }, { writeGraft }, { writeOutput }] = await Promise.all([
+      import('../adapters/instantiate.js'), import('../adapters/registry.js'), import('../formats/checkpoint.js'),
+      import('../models/registry.js'), import('../formats/graft.js'), import('../formats/output.js')]);
+    const checkpoint = await openCheckpoint(args.model);
+    const model = await loadModel(checkpoint);
+    const method = await loadMethod(args.method);
+    const values = Object.fromEntries(Object.keys(method.options).map((name) => [name, args[name]]).filter(([, v]) => v !== undefined));
+    const config = method.resolve?.(values, { model }) ?? values;
+    const head = await newHead(args);
+    if (args.method === 'linear' && !head && !model.head) throw usageError('--task is missing: the method linear trains the head alone');
+    const graft = createGraft({ method, config, model, checkpoint, head: head ?? null, seed: args.seed, history: [args.commandLine] });
+    await writeOutput(args.output, (out) => writeGraft(out, graft));
+    checkpoint.close();
+  },
+};
+
+export default command;
+
+async function newHead(args: Arguments): Promise<Head | null> {
+  if (args.task === 'none') return null;
+  if (args.task === 'mlm' || args.task === 'clm') return { task: args.task };
+  const labels = args.labels ? String(args.labels).split(',') : args.labelsFrom ? await labelsOf(args.labelsFrom, args.task) : null;
+  if (!labels) throw usageError(`--task ${args.task} needs --labels or --labels-from`);
+  if (new Set(labels).size !== labels.length) throw usageError(`--labels ${labels.join(',')}: a name stands twice`);
+  return { task: args.task, labels };
+}
+
+/** Class names of the data's label column (tags for --task tag), or the values in it, sorted. */
+async function labelsOf(path: string, task: string): Promise<string[]> {
+  const { openTable } = await import('../formats/table.js');
+  const table = await openTable(path);
+  const column = task === 'tag' ? 'tags' : 'label';
+  table.requireColumns([column]);
+  const names = table.classNames(column);
+  if (names) return names;
+  const seen = new Set<unknown>();
+  for await (const rows of table.rows(1024)) for (const row of rows) for (const value of [row[column]].flat()) seen.add(value);
+  const values = [...seen];
+  if (values.every((v) => typeof v === 'number')) return Array.from({ length: Math.max(...(values as number[])) + 1 }, (_, i) => String(i));
+  return values.map(String).sort();
+}
