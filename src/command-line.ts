@@ -68,7 +68,7 @@ function describe(command: Command, specs: OptionSpecs, chosen: Entry[], argv: s
 
 /** Checks one value against its description. */
 function value(name: string, spec: OptionSpec, raw: unknown): unknown {
-  if (spec.array) return raw === undefined ? (spec.default ?? []) : [raw].flat().map((v) => single(name, spec, v));
+  if (spec.array) return [raw].flat().filter((v) => v !== undefined).map((v) => single(name, spec, v));
   return single(name, spec, Array.isArray(raw) ? raw.at(-1) : raw);
 }
 
