@@ -1,99 +1,192 @@
-import { Rng } from '@graft/kernels/random';
-import { dataError } from '../errors.js';
-import type { Checkpoint } from '../formats/checkpoint.js';
-import { decode } from '../formats/dtype.js';
-import { loadTensor, storeTensor, type Graft, type StoredTensor } from '../formats/graft.js';
-import type { WeightSource } from '../models/forward.js';
+import { Rng, tf, type Tensor, type Variable } from '@graft/kernels';
+import { dataError, usageError } from '../errors.js';
+import { bytesOf } from '../formats/dtype.js';
+import { loadTensor, storeTensor, type Fingerprint, type Graft, type StoredTensor } from '../formats/graft.js';
 import type { Head, HeadTensor, Model } from '../models/model.js';
-import { tf, type Tensor, type Variable } from '@graft/kernels';
-import { ActiveGraft } from './active.js';
-import type { Init, Method, ParamSpec, TensorShapes } from './method.js';
+import { kebab, type OptionSpecs } from '../options.js';
+import { ActiveGraft, isTrained } from './active.js';
+import type { Context, Init, Method, ParamSpec, TensorShapes } from './method.js';
 import { loadMethod } from './registry.js';
 
-/** Every tensor of a graft by stored name: those of its sites, shared and replaced ones, and its head's. */
-export function tensorSpecs(method: Method, config: Record<string, unknown>, model: Model, checkpoint: Checkpoint, head: Head | null): Map<string, ParamSpec> {
-  const sites = method.sites(model, config);
-  const shapes: TensorShapes = { names: () => checkpoint.names(), shape: (n) => (checkpoint.has(n) ? checkpoint.info(n).shape : undefined) };
+/** What a new graft may read of the base: headers, and the values of the tensors it starts from. */
+export interface Base extends TensorShapes {
+  /** @returns float32 values, row-major */
+  values(name: string): Float32Array;
+}
+
+export interface NewGraft {
+  method: Method;
+  /** Values of the method's options; absent ones take their defaults. */
+  config: Record<string, unknown>;
+  model: Model;
+  base: Base;
+  fingerprint: Fingerprint;
+  head: Head | null;
+  seed: number;
+  history: string[];
+  tokenize?: Context['tokenize'];
+}
+
+/**
+ * A new graft: every tensor the method and the head own, drawn from the seed and the tensor's own name, so that a tensor starts
+ * the same whatever others there are.
+ * @throws GraftError (usage) when the configuration does not suit the model
+ */
+export function createGraft({ method, config: given, model, base, fingerprint, head, seed, history, tokenize }: NewGraft): Graft {
+  const filled = { ...defaults(method.options), ...withoutUndefined(given) };
+  const config = method.resolve?.(filled, { model, tokenize }) ?? filled;
+  const specs = ownedTensors(method, config, model, head, base);
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, spec] of specs) tensors.set(name, { dtype: 'F32', shape: [...spec.shape], data: bytesOf(draw(spec, base, new Rng(seed, name))) });
+  return { method: method.name, config: withoutUndefined(config), base: fingerprint, head, history: [...history], tensors };
+}
+
+/** Every tensor of a graft by its stored name. @param base for methods that replace tensors of the checkpoint */
+export function ownedTensors(method: Method, config: Record<string, unknown>, model: Model, head: Head | null, base: TensorShapes): Map<string, ParamSpec> {
   const specs = new Map<string, ParamSpec>();
-  for (const site of sites) for (const spec of method.params(site, config, model)) specs.set(`${site.name}.${spec.name}`, spec);
-  for (const spec of [...(method.shared?.(model, config, sites) ?? []), ...(method.replaced?.(model, config, shapes) ?? [])]) specs.set(spec.name, spec);
-  for (const t of head ? model.headTensors(head) : []) if (!specs.has(t.name)) specs.set(t.name, headSpec(t));
+  const add = (name: string, spec: ParamSpec): void => {
+    if (specs.has(name)) throw new Error(`${method.name}: two tensors are named ${name}`);
+    specs.set(name, spec);
+  };
+  const sites = method.sites(model, config);
+  for (const site of sites) for (const spec of method.params(site, config, model)) add(`${site.name}.${spec.name}`, spec);
+  for (const spec of method.shared?.(model, config, sites) ?? []) add(spec.name, spec);
+  for (const spec of headSpecs(model, head, base)) add(spec.name, spec);
+  // A head is replaced once, as a head.
+  for (const spec of method.replaced?.(model, config, base) ?? []) if (!specs.has(spec.name)) add(spec.name, spec);
   return specs;
 }
 
-const headSpec = ({ name, shape, init, std = 0.02 }: HeadTensor): ParamSpec => ({
-  name, shape, decay: shape.length > 1,
-  init: init === 'torch-linear' ? { kind: 'kaiming', fanIn: shape.at(-1)! } : init === 'normal' ? { kind: 'normal', std } : { kind: init },
-});
-
-/** A new graft: each tensor starts from its specification, drawn from (seed, name), so that it depends on no other. */
-export function createGraft(o: { method: Method; config: Record<string, unknown>; model: Model; checkpoint: Checkpoint; head: Head | null; seed: number; history: string[] }): Graft {
-  const { method, config, model, checkpoint, head, seed, history } = o;
-  const specs = tensorSpecs(method, config, model, checkpoint, head);
-  const tensors = new Map<string, StoredTensor>();
-  for (const [name, { shape, init }] of specs) {
-    const values = draw(init, shape, new Rng('init', seed, name), checkpoint);
-    tensors.set(name, { dtype: 'F32', shape, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) });
-  }
-  return { method: method.name, config, base: checkpoint.fingerprint(), head, history, tensors };
+/** The head's tensors: new ones where the checkpoint lacks them, else (classes it already knows) a trained copy of its own. */
+function headSpecs(model: Model, head: Head | null, base: TensorShapes): ParamSpec[] {
+  if (!head) return [];
+  const fresh = model.headTensors(head);
+  const specs: ParamSpec[] = fresh.map((t) => ({ name: t.name, shape: t.shape, init: headInit(t, fresh) }));
+  if (head.task === 'mlm' || head.task === 'clm') return specs;
+  const known = new Set(fresh.map((t) => t.name));
+  const own = model.sites.filter((s) => s.role === 'head').flatMap((s) => [s.weight, s.bias]).filter((n): n is string => n !== undefined && !known.has(n));
+  return [...specs, ...own.flatMap((name) => wholeTensor(name, base))];
 }
 
-function draw(init: Init, shape: readonly number[], rng: Rng, checkpoint: Checkpoint): Float32Array {
-  const n = shape.reduce((a, b) => a * b, 1);
-  const fill = (f: () => number): Float32Array => Float32Array.from({ length: n }, f);
-  switch (init.kind) {
-    case 'zeros': return new Float32Array(n);
-    case 'ones': return new Float32Array(n).fill(1);
-    case 'constant': return new Float32Array(n).fill(init.value);
-    case 'kaiming': return fill(() => rng.uniform(-1, 1) / Math.sqrt(init.fanIn));
-    case 'uniform': return fill(() => rng.uniform(-init.bound, init.bound));
-    case 'normal': return fill(() => rng.normal(0, init.std));
-    case 'truncated-normal': return fill(() => {
-      let z = rng.normal();
-      while (Math.abs(z) > 2) z = rng.normal();
-      return z * init.std;
-    });
-    case 'base': return checkpoint.has(init.tensor) ? floats(checkpoint, init.tensor) : new Float32Array(n);
-    case 'rows': {
-      const table = floats(checkpoint, init.tensor), d = shape[1], V = checkpoint.info(init.tensor).shape[0];
-      const out = new Float32Array(n);
-      for (let i = 0; i < shape[0]; i++) {
-        const row = init.ids?.length ? init.ids[i % init.ids.length] : rng.integer(V);
-        out.set(table.subarray(row * d, (row + 1) * d), i * d);
-      }
-      return out;
+/** A trained copy of a tensor of the checkpoint; none where it has no such tensor. */
+export function wholeTensor(name: string, base: TensorShapes): ParamSpec[] {
+  const shape = base.shape(name);
+  return shape ? [{ name, shape: [...shape], init: { kind: 'base', tensor: name } }] : [];
+}
+
+/** PyTorch's Linear starts weight and bias in ±1/√in; a bias finds its weight beside it. */
+function headInit(tensor: HeadTensor, all: readonly HeadTensor[]): Init {
+  switch (tensor.init) {
+    case 'normal': return { kind: 'normal', std: tensor.std ?? 0.02 };
+    case 'zeros': case 'ones': return { kind: tensor.init };
+    case 'torch-linear': {
+      const weight = all.find((t) => t.name === tensor.name.replace(/bias$/, 'weight')) ?? tensor;
+      return { kind: 'kaiming', fanIn: weight.shape.slice(1).reduce((a, b) => a * b, 1) };
     }
   }
 }
 
-function floats(checkpoint: Checkpoint, name: string): Float32Array {
-  const values = decode(checkpoint.read(name), checkpoint.info(name).dtype);
-  if (!values) throw dataError(`${checkpoint.path}: tensor '${name}' is ${checkpoint.info(name).dtype}, which graft cannot compute with`);
-  return values instanceof Float32Array ? values : Float32Array.from(values as ArrayLike<number>);
+const defaults = (options: OptionSpecs): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(options).filter(([, o]) => o.default !== undefined && o.default !== null).map(([name, o]) => [name, o.default]));
+
+const withoutUndefined = (config: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(config).filter(([, v]) => v !== undefined && v !== null && !(Array.isArray(v) && v.length === 0)));
+
+function draw({ shape, init }: ParamSpec, base: Base, rng: Rng): Float32Array {
+  const size = shape.reduce((a, b) => a * b, 1);
+  const each = (f: () => number): Float32Array => {
+    const values = new Float32Array(size);
+    for (let i = 0; i < size; i++) values[i] = f();
+    return values;
+  };
+  switch (init.kind) {
+    case 'zeros': return new Float32Array(size);
+    case 'ones': return new Float32Array(size).fill(1);
+    case 'constant': return new Float32Array(size).fill(init.value);
+    case 'kaiming': return each(() => rng.uniform(-1, 1) / Math.sqrt(init.fanIn));
+    case 'uniform': return each(() => rng.uniform(-init.bound, init.bound));
+    case 'normal': return each(() => rng.normal(0, init.std));
+    case 'truncated-normal': return each(() => init.std * truncatedNormal(rng));
+    case 'base': return base.values(init.tensor).slice();
+    case 'rows': return rows(init, shape, base, rng);
+  }
+}
+
+/** A standard normal deviate within ±2. */
+function truncatedNormal(rng: Rng): number {
+  for (;;) {
+    const z = rng.normal();
+    if (Math.abs(z) <= 2) return z;
+  }
+}
+
+function rows(init: { tensor: string; ids?: readonly number[] }, [n, d]: number[], base: Base, rng: Rng): Float32Array {
+  const table = base.values(init.tensor);
+  const out = new Float32Array(n * d);
+  for (let i = 0; i < n; i++) {
+    const id = init.ids?.length ? init.ids[i % init.ids.length] : rng.integer(table.length / d);
+    out.set(table.subarray(id * d, (id + 1) * d), i * d);
+  }
+  return out;
 }
 
 /**
- * Puts a graft to use on its model. @param train tensors that its method trains become variables
- * @throws GraftError (65) where a tensor the method needs is missing or of another shape
+ * Puts a graft's tensors on the backend and binds them to a model; with `train`, its trainable tensors become variables.
+ * @throws GraftError (data) naming the first tensor that does not fit
  */
-export async function activate(graft: Graft, model: Model, base: WeightSource, { train }: { train: boolean }): Promise<ActiveGraft> {
-  const method = await loadMethod(graft.method);
-  const specs = tensorSpecs(method, graft.config, model, base as Checkpoint, graft.head);
-  const tensors = new Map<string, Variable | Tensor>();
-  for (const [name, stored] of graft.tensors) {
-    const spec = specs.get(name);
-    if (spec && spec.shape.join() !== stored.shape.join()) throw dataError(`the graft's tensor '${name}' is [${stored.shape}]; ${graft.method} with its configuration has [${spec.shape}]`);
-    const tensor = tf.keep(loadTensor(name, stored));
-    if (train && spec && spec.trainable !== false) {
-      tensors.set(name, tf.variable(tensor, true));
-      tensor.dispose();
-    } else tensors.set(name, tensor);
-  }
-  return new ActiveGraft(method, graft.config, model, graft.head, tensors, specs);
+export async function activate(graft: Graft, model: Model, options: { train?: boolean } = {}): Promise<ActiveGraft> {
+  return activateWith(await loadMethod(graft.method), graft, model, options);
 }
 
-/** The graft with the values its tensors have now, as its method stores them. */
-export function toGraft(active: ActiveGraft, graft: Graft): Graft {
-  const finished = active.method.finish?.(active.tensors, active.config) ?? { tensors: active.tensors, config: active.config };
-  return { ...graft, config: finished.config, tensors: new Map([...finished.tensors].map(([name, t]) => [name, storeTensor(t)])) };
+/** `activate` for a method at hand. */
+export function activateWith(method: Method, graft: Graft, model: Model, { train = false }: { train?: boolean } = {}): ActiveGraft {
+  if (graft.base.type && graft.base.type !== model.type) throw dataError(`the graft is for a ${graft.base.type} model, not ${model.type}`);
+  const config = { ...defaults(method.options), ...graft.config };
+  // The tensors it replaces are those it brings.
+  const stored: TensorShapes = { names: () => graft.tensors.keys(), shape: (name) => graft.tensors.get(name)?.shape };
+  const specs = ownedTensors(method, config, model, graft.head, stored);
+  checkTensors(graft, specs);
+  const tensors = new Map<string, Variable | Tensor>();
+  for (const [name, spec] of specs) {
+    const tensor = tf.keep(loadTensor(name, graft.tensors.get(name)!));
+    const trained = train && spec.trainable !== false && tensor.dtype === 'float32';
+    tensors.set(name, trained ? tf.variable(tensor) : tensor);
+    if (trained) tensor.dispose();
+  }
+  return new ActiveGraft(method, config, model, graft.head, tensors, specs);
+}
+
+function checkTensors(graft: Graft, specs: ReadonlyMap<string, ParamSpec>): void {
+  for (const [name, spec] of specs) {
+    const shape = graft.tensors.get(name)?.shape;
+    if (!shape) throw dataError(`the graft does not fit the model: '${name}' is not in it`);
+    if (!spec.elastic && shape.join() !== spec.shape.join()) throw dataError(`the graft does not fit the model: '${name}' is [${shape}], the model needs [${spec.shape}]`);
+  }
+  for (const name of graft.tensors.keys()) if (!specs.has(name)) throw dataError(`the graft does not fit the model: nothing there takes '${name}'`);
+}
+
+/** Reads a graft back from the backend. With `finish` (default) as its method stores a finished one; without, to be resumed. */
+export function toGraft(active: ActiveGraft, graft: Graft, { finish = true }: { finish?: boolean } = {}): Graft {
+  return tf.tidy(() => {
+    const finished = (finish && active.method.finish?.(active.tensors, active.config)) || { tensors: active.tensors, config: active.config };
+    const tensors = new Map([...finished.tensors].map(([name, t]) => [name, storeTensor(t)]));
+    return { ...graft, config: finished.config, tensors };
+  });
+}
+
+/** Numbers in a graft: those that are trained, and all. */
+export function countParameters(active: ActiveGraft): { trained: number; stored: number } {
+  const sum = (tensors: Iterable<Tensor>): number => [...tensors].reduce((n, t) => n + t.size, 0);
+  return { trained: sum([...active.tensors.values()].filter(isTrained)), stored: sum(active.tensors.values()) };
+}
+
+/** The same from the specifications alone. */
+export function countSpecs(specs: ReadonlyMap<string, ParamSpec>): number {
+  return [...specs.values()].filter((s) => s.trainable !== false).reduce((n, s) => n + s.shape.reduce((a, b) => a * b, 1), 0);
+}
+
+/** Options of a method a user set that it does not have. @throws GraftError (usage) */
+export function checkOptions(method: Method, config: Record<string, unknown>): void {
+  const unknown = Object.keys(config).find((name) => !Object.hasOwn(method.options, name));
+  if (unknown) throw usageError(`method ${method.name} has no option --${kebab(unknown)}`);
 }

@@ -1,6 +1,6 @@
 import { tf, type Tensor2D } from '@graft/kernels';
-import type { Site } from '../models/site.js';
 import { usageError } from '../errors.js';
+import type { Site } from '../models/site.js';
 import { weightDelta } from './low-rank.js';
 import type { LowRankChange, Method, Params, ParamSpec } from './method.js';
 import { patternValue, targetOptions, targetSites, type Targets } from './targets.js';
@@ -45,7 +45,7 @@ const lora: Method<LoraConfig> = {
 
   params(site, config) {
     const specs = pair(site, config);
-    return config.residual ? [...specs, ...specs.map((s) => buffer(s, site))] : specs;
+    return config.residual ? [...specs, ...specs.slice(0, 2).map((s) => buffer(s, site))] : specs;
   },
 
   weightChange: (site, p, config) => ({ ...product(site, p, ''), scale: scaleAt(site, config), bias: p['lora_B.bias'] as LowRankChange['bias'] }),

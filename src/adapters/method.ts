@@ -17,6 +17,8 @@ export interface ParamSpec {
   decay?: boolean;
   /** Multiplies the learning rate. Default 1. */
   lrScale?: number;
+  /** Training may resize it: a stored graft may bring any shape. */
+  elastic?: boolean;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { activate, attention, batchNorm, conv2d, embedding, layerNorm, linear, rmsNorm, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { activate, attention, batchNorm, conv2d, embedding, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import type { AttentionInput, Pass, Site, SiteCall, Tokens } from './site.js';
 
@@ -71,11 +71,22 @@ export class Forward implements Pass {
     return this.firstTrained > -1 ? untracked(run) : run();
   }
 
-  /** Runs one block; below the first trained layer it leaves nothing on the tape. */
+  /** Runs what lies below the first block; unless something is trained there, it leaves nothing on the tape. */
+  stem<T extends tf.TensorContainer>(run: () => T): T {
+    return this.within(-1, run);
+  }
+
+  private within<T extends tf.TensorContainer>(layer: number, run: () => T): T {
+    return layer < this.firstTrained ? untracked(() => tf.tidy(run)) : tf.tidy(run);
+  }
+
+  /**
+   * Runs one block; below the first trained layer it leaves nothing on the tape. Tensors made inside it are freed at its end:
+   * what a change wants to hand on must be kept.
+   */
   block(name: string, x: Tensor, run: (x: Tensor) => Tensor): Tensor {
     const site = this.site('block', name);
-    const call = (): Tensor => this.at(site, x, run);
-    const y = site.layer < this.firstTrained ? untracked(call) : call();
+    const y = this.within(site.layer, () => this.at(site, x, run));
     if (this.options.taps || this.grafts.some((g) => g.method.taps)) this.taps.set(name, y);
     return y;
   }
