@@ -34,11 +34,12 @@ export function classBatch(schema: Schema, rows: readonly Row[], logits: ArrayLi
   const C = logits.length / rows.length;
   return batchOf(schema, rows.map((row, i) => {
     const z = logits.subarray(i * C, (i + 1) * C);
-    return { ...carriedValues(schema, row, labels), logits: z, pred: argmax(z), batch };
+    return { ...carried(schema, row, labels), logits: z, pred: argmax(z), batch };
   }));
 }
 
-function carriedValues(schema: Schema, row: Row, labels: readonly string[]): Row {
+/** The values of the carried columns of a data row. */
+export function carried(schema: Schema, row: Row, labels: readonly string[]): Row {
   const out: Row = {};
   for (const name of Object.keys(CARRIED)) if (schema.names.includes(name)) out[name] = row[name] ?? null;
   if (typeof out.label === 'string') out.label = labels.indexOf(out.label);

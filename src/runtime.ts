@@ -42,6 +42,11 @@ export class Runtime {
     return this.words;
   }
 
+  /** Number of token ids. */
+  get vocabulary(): number {
+    return Number(this.checkpoint.config.vocab_size);
+  }
+
   forward(options: ForwardOptions = {}): Forward {
     return new Forward(this.model.sites, this.checkpoint, this.grafts, options);
   }

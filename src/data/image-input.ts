@@ -10,21 +10,31 @@ export interface Pixels { data: Uint8Array; height: number; width: number }
 /** More pixels than this are taken for an attack, not a picture. */
 const MOST_PIXELS = 1 << 26;
 
+/** The images of some rows as one batch; see `fittedPixels`. */
+export async function imageBatch(rows: readonly Row[], shape: readonly number[] | null, size: readonly [number, number] | null): Promise<ImageBatch> {
+  return tensorOf(await Promise.all(rows.map((row, i) => fittedPixels(row.image, shape, size, `image of row ${i + 1}`))));
+}
+
 /**
- * The images of some rows as one batch in [0, 1]. `image` is encoded bytes, {bytes, path} as `datasets` writes it, or raw uint8 HWC
- * whose shape the column's metadata gives. All are brought to `size` (height, width), or to the first image's size.
+ * One image, brought to `size` (height, width) if given. `image` is encoded bytes, {bytes, path} as `datasets` writes it, or raw uint8
+ * HWC whose `shape` the column's metadata gives.
  * @throws GraftError (65) for a picture that is broken or too large
  */
-export async function imageBatch(rows: readonly Row[], shape: readonly number[] | null, size: readonly [number, number] | null): Promise<ImageBatch> {
-  const images = await Promise.all(rows.map((row, i) => pixelsOf(row.image, shape, `image of row ${i}`)));
-  const [H, W] = size ?? [images[0].height, images[0].width];
-  const values = new Float32Array(rows.length * H * W * 3);
-  for (let i = 0; i < images.length; i++) {
-    const { data, height, width } = images[i];
-    const fitted = height === H && width === W ? data : await resize(images[i], H, W);
-    for (let k = 0, o = i * H * W * 3; k < fitted.length; k++) values[o + k] = fitted[k] / 255;
-  }
-  return { kind: 'image', pixels: tf.tensor4d(values, [rows.length, H, W, 3]) };
+export async function fittedPixels(image: unknown, shape: readonly number[] | null, size: readonly [number, number] | null, where: string): Promise<Pixels> {
+  const pixels = await pixelsOf(image, shape, where);
+  if (!size || (pixels.height === size[0] && pixels.width === size[1])) return pixels;
+  return { data: await resize(pixels, size[0], size[1]), height: size[0], width: size[1] };
+}
+
+/** Images of one size as [B, H, W, 3] in [0, 1]. @throws GraftError (65) where sizes differ */
+export function tensorOf(images: readonly Pixels[]): ImageBatch {
+  const { height: H, width: W } = images[0];
+  const values = new Float32Array(images.length * H * W * 3);
+  images.forEach(({ data, height, width }, i) => {
+    if (height !== H || width !== W) throw dataError(`images of ${height}×${width} and ${H}×${W} in one batch: bring them to one size first`);
+    for (let k = 0, o = i * data.length; k < data.length; k++) values[o + k] = data[k] / 255;
+  });
+  return { kind: 'image', pixels: tf.tensor4d(values, [images.length, H, W, 3]) };
 }
 
 async function pixelsOf(image: unknown, shape: readonly number[] | null, where: string): Promise<Pixels> {

@@ -16,6 +16,8 @@ export class Tokenizer {
   private readonly inner: HuggingFaceTokenizer;
   readonly padId: number;
   readonly maskId: number | undefined;
+  /** Closes a response. */
+  readonly endId: number | undefined;
   /** Longest input in tokens, special ones included. */
   readonly maxLength: number;
   /** Ids that are no text: they are never masked or scored. */
@@ -37,6 +39,7 @@ export class Tokenizer {
       return names.map((n) => this.inner.token_to_id(n)).find((i) => i !== undefined);
     };
     this.padId = id('pad_token', '[PAD]', '<pad>') ?? id('eos_token', '</s>', '<|endoftext|>') ?? 0;
+    this.endId = id('eos_token', '</s>', '<|endoftext|>');
     this.maskId = id('mask_token', '[MASK]', '<mask>');
     const said = Number(config.model_max_length ?? Infinity);
     this.maxLength = Math.min(said, modelLength);

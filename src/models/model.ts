@@ -41,7 +41,11 @@ export interface Model {
   readonly input: 'text' | 'image';
   readonly hiddenSize: number;
   readonly layers: number;
-  /** In execution order. */
+  /** Text models: the longest sequence, special tokens and prompts included. */
+  readonly maxLength?: number;
+  /** Image models of fixed size: [height, width] in pixels. */
+  readonly imageSize?: readonly [number, number];
+  /** In execution order; a head's linear sites (role `head`) are there whether the checkpoint or a graft brings its tensors. */
   readonly sites: readonly Site[];
   /** The head the checkpoint itself brings, if any. */
   readonly head: Head | null;

@@ -1,13 +1,14 @@
 import { tf, type Tensor } from '@graft/kernels';
 import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
+import { imageBatch, rawShape } from '../data/image-input.js';
 import { dataError, usageError } from '../errors.js';
 import { ArrowWriter } from '../formats/arrow.js';
 import { readGraft, storeTensor, writeGraft, loadTensor, type Graft } from '../formats/graft.js';
 import { writeOutput } from '../formats/output.js';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import { readInput } from '../formats/input.js';
-import { openTable, type Row } from '../formats/table.js';
+import { openTable, type Row, type Table } from '../formats/table.js';
 import { classBatch, predictionSchema } from '../predictions.js';
 import { openRuntime, type Runtime } from '../runtime.js';
 import { EventLog } from '../training/log.js';
@@ -39,7 +40,7 @@ export async function runTta(args: Arguments): Promise<void> {
     const writer = new ArrowWriter(out, schema);
     for await (const { rows, first } of groups(table.rows(args.batchSize), args.resetOn)) {
       if (first && batch > 0) adaptation = start();
-      const logits = predict(runtime, adaptation, rows, batch);
+      const logits = await predict(runtime, adaptation, table, rows, batch);
       log.write({ event: 'step', step: batch, ...describe(logits, rows) });
       await writer.write(classBatch(schema, rows, logits, batch++, head.labels ?? []));
     }
@@ -70,13 +71,12 @@ async function* groups(batches: AsyncIterable<Row[]>, column: string | undefined
   }
 }
 
-function predict(runtime: Runtime, adaptation: Adaptation, rows: Row[], batch: number): Float32Array {
-  const input = runtime.encode(rows);
-  if (input instanceof Promise) throw new Error('images must be decoded before they are adapted to');
-  if (input.kind !== 'image') throw new Error('not a batch of images');
-  const logits = tf.tidy(() => adaptation.step(input.pixels));
+async function predict(runtime: Runtime, adaptation: Adaptation, table: Table, rows: Row[], batch: number): Promise<Float32Array> {
+  const shape = rawShape(table.schema.fields.find((f) => f.name === 'image')?.metadata);
+  const { pixels } = await imageBatch(rows, shape, runtime.model.imageSize ?? null);
+  const logits = tf.tidy(() => adaptation.step(pixels));
   const values = logits.dataSync().slice() as Float32Array;
-  tf.dispose([logits, input.pixels]);
+  tf.dispose([logits, pixels]);
   if (!values.every(Number.isFinite)) throw dataError(`batch ${batch}: the predictions are not finite; a smaller --lr or a clean --state may help`);
   return values;
 }

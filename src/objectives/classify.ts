@@ -1,0 +1,64 @@
+import { crossEntropy, tf, type Scalar, type Tensor2D } from '@graft/kernels';
+import { dataError } from '../errors.js';
+import { padBatch } from '../data/encode.js';
+import { fittedPixels, rawShape, tensorOf, type Pixels } from '../data/image-input.js';
+import type { Encoded } from '../data/tokenizer.js';
+import type { Example, Objective, Preparation } from './objective.js';
+
+interface Labelled extends Example { label: number; text?: Encoded; image?: Pixels }
+
+/** Cross-entropy of one label a row, for texts (`text`, `text_pair`) and images (`image`). */
+const classify: Objective<Labelled> = {
+  name: 'classify',
+  summary: 'one label a row: text or image classification',
+  task: 'classify',
+  kind: 'class',
+  metric: { name: 'accuracy', larger: true },
+  options: { labelSmoothing: { type: 'number', describe: 'share of the target spread over all classes', default: 0, min: 0, max: 1 } },
+  require: (table) => table.requireColumns([table.columns.includes('image') ? 'image' : 'text', 'label']),
+
+  async prepare(rows, first, p) {
+    const { runtime, table, maxLength } = p;
+    const toLabel = labelReader(p);
+    if (runtime.model.input === 'image') {
+      const shape = rawShape(table.schema.fields.find((f) => f.name === 'image')?.metadata);
+      return Promise.all(rows.map(async (row, i) => ({ length: 1, label: toLabel(row.label, first + i), image: await fittedPixels(row.image, shape, runtime.model.imageSize ?? null, where(p, first + i)) })));
+    }
+    return rows.map((row, i) => {
+      if (typeof row.text !== 'string') throw dataError(`${where(p, first + i)}: text is ${row.text === null ? 'missing' : 'no text'}`);
+      const text = runtime.tokenizer.encode(row.text, row.text_pair as string | undefined, maxLength);
+      return { length: text.ids.length, label: toLabel(row.label, first + i), text };
+    });
+  },
+
+  batch(examples, _epoch, { runtime }) {
+    const labels = Int32Array.from(examples, (e) => e.label);
+    const inputs = examples[0].image ? tensorOf(examples.map((e) => e.image!)) : padBatch(examples.map((e) => e.text!), runtime.tokenizer.padId);
+    return { inputs, targets: { count: examples.length, labels } };
+  },
+
+  loss: (logits, { labels }, { labelSmoothing }) =>
+    tf.sum(crossEntropy(logits as Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing: Number(labelSmoothing ?? 0) })) as Scalar,
+
+  outputs(logits, examples) {
+    const C = logits.shape[1]!, z = logits.dataSync() as Float32Array;
+    return examples.map((e, i) => ({ logits: z.slice(i * C, (i + 1) * C), label: e.label }));
+  },
+};
+
+export default classify;
+
+export const where = ({ table }: Preparation, row: number): string => `${table.name}: row ${row + 1}`;
+
+/** Labels as class indices of the head: numbers, or names that the data or the head knows. */
+export function labelReader(p: Preparation, column = 'label'): (value: unknown, row: number) => number {
+  const classes = p.runtime.head!.labels!;
+  const names = p.table.classNames(column);
+  return (value, row) => {
+    const name = typeof value === 'number' ? names?.[value] : value;
+    // Where both sides name their classes, names decide: the order may differ.
+    const label = typeof name === 'string' && classes.includes(name) ? classes.indexOf(name) : typeof value === 'number' && (!names || names.length === classes.length) ? value : -1;
+    if (!Number.isInteger(label) || label < 0 || label >= classes.length) throw dataError(`${where(p, row)}: ${column} ${JSON.stringify(name ?? value)} is none of the head's ${classes.length} classes (${classes.slice(0, 5).join(', ')}${classes.length > 5 ? ', …' : ''})`);
+    return label;
+  };
+}

@@ -1,0 +1,51 @@
+import type { Scalar, Tensor } from '@graft/kernels';
+import type { Row } from '../formats/rows.js';
+import type { Table } from '../formats/table.js';
+import type { Prediction } from '../metrics/metric.js';
+import type { Batch } from '../models/model.js';
+import type { OptionSpecs } from '../options.js';
+import type { Runtime } from '../runtime.js';
+
+/** What preparing rows needs to know. */
+export interface Preparation {
+  runtime: Runtime;
+  table: Table;
+  /** Longest text in tokens. */
+  maxLength: number;
+  /** The objective's own options. */
+  options: Record<string, unknown>;
+  seed: number;
+}
+
+/** A row made ready once; `length` is what batches are grouped by. */
+export interface Example { length: number }
+
+/** What a batch is scored against. */
+export interface Targets {
+  /** How many terms the loss sums: the mean over a step is over all of its micro-batches' terms. */
+  count: number;
+  /** int32, flattened; -100 where nothing is scored. */
+  labels: Int32Array;
+}
+
+/** A training objective: how rows become batches, and what is minimised. One object in one file. */
+export interface Objective<E extends Example = Example> {
+  name: string;
+  summary: string;
+  /** The `task` of heads it trains. */
+  task: string;
+  kind: Prediction['kind'];
+  /** The metric early stopping watches, and whether more of it is better. */
+  metric: { name: string; larger: boolean };
+  options: OptionSpecs;
+  /** @throws GraftError (65) for a missing column */
+  require(table: Table): void;
+  /** @throws GraftError (65) naming the row for a label out of range and the like */
+  prepare(rows: readonly Row[], first: number, p: Preparation): Promise<E[]>;
+  /** @param epoch dynamic noise (masks) is a function of the seed, the epoch and the example */
+  batch(examples: readonly E[], epoch: number, p: Preparation): { inputs: Batch; targets: Targets };
+  /** The sum over scored terms: the step divides it by their number. */
+  loss(logits: Tensor, targets: Targets, options: Record<string, unknown>): Scalar;
+  /** The prediction columns of each example. */
+  outputs(logits: Tensor, examples: readonly E[], targets: Targets, p: Preparation): Row[];
+}
