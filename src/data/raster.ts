@@ -15,10 +15,13 @@ export function toRaster(image: RgbImage): Raster {
   return x;
 }
 
+/** A value this close below a whole level is that level: sums that are whole in exact arithmetic must not lose one. */
+const ROUNDING = 1e-6;
+
 /** [0, 1] to 0…255: clipped, then truncated as a cast to uint8 does. */
 export function toBytes(x: Raster): Uint8Array {
   const out = new Uint8Array(x.data.length);
-  for (let i = 0; i < out.length; i++) out[i] = Math.min(1, Math.max(0, x.data[i])) * 255;
+  for (let i = 0; i < out.length; i++) out[i] = Math.min(1, Math.max(0, x.data[i])) * 255 + ROUNDING;
   return out;
 }
 
