@@ -1,4 +1,4 @@
-import { Rng, tf, type Tensor, type Variable } from '@graft/kernels';
+import { Rng, scoped, tf, type Tensor, type Variable } from '@graft/kernels';
 import { dataError, usageError } from '../errors.js';
 import { bytesOf } from '../formats/dtype.js';
 import { loadTensor, storeTensor, type Fingerprint, type Graft, type StoredTensor } from '../formats/graft.js';
@@ -51,21 +51,15 @@ export function ownedTensors(method: Method, config: Record<string, unknown>, mo
   const sites = method.sites(model, config);
   for (const site of sites) for (const spec of method.params(site, config, model)) add(`${site.name}.${spec.name}`, spec);
   for (const spec of method.shared?.(model, config, sites) ?? []) add(spec.name, spec);
-  for (const spec of headSpecs(model, head, base)) add(spec.name, spec);
+  for (const spec of headSpecs(model, head)) add(spec.name, spec);
   // A head is replaced once, as a head.
   for (const spec of method.replaced?.(model, config, base) ?? []) if (!specs.has(spec.name)) add(spec.name, spec);
   return specs;
 }
 
-/** The head's tensors: new ones where the checkpoint lacks them, else (classes it already knows) a trained copy of its own. */
-function headSpecs(model: Model, head: Head | null, base: TensorShapes): ParamSpec[] {
-  if (!head) return [];
-  const fresh = model.headTensors(head);
-  const specs: ParamSpec[] = fresh.map((t) => ({ name: t.name, shape: t.shape, init: headInit(t, fresh) }));
-  if (head.task === 'mlm' || head.task === 'clm') return specs;
-  const known = new Set(fresh.map((t) => t.name));
-  const own = model.sites.filter((s) => s.role === 'head').flatMap((s) => [s.weight, s.bias]).filter((n): n is string => n !== undefined && !known.has(n));
-  return [...specs, ...own.flatMap((name) => wholeTensor(name, base))];
+function headSpecs(model: Model, head: Head | null): ParamSpec[] {
+  const tensors = head ? model.headTensors(head) : [];
+  return tensors.map((t) => ({ name: t.name, shape: t.shape, init: headInit(t, tensors) }));
 }
 
 /** A trained copy of a tensor of the checkpoint; none where it has no such tensor. */
@@ -79,6 +73,7 @@ function headInit(tensor: HeadTensor, all: readonly HeadTensor[]): Init {
   switch (tensor.init) {
     case 'normal': return { kind: 'normal', std: tensor.std ?? 0.02 };
     case 'zeros': case 'ones': return { kind: tensor.init };
+    case 'checkpoint': return { kind: 'base', tensor: tensor.name };
     case 'torch-linear': {
       const weight = all.find((t) => t.name === tensor.name.replace(/bias$/, 'weight')) ?? tensor;
       return { kind: 'kaiming', fanIn: weight.shape.slice(1).reduce((a, b) => a * b, 1) };
@@ -167,7 +162,7 @@ function checkTensors(graft: Graft, specs: ReadonlyMap<string, ParamSpec>): void
 
 /** Reads a graft back from the backend. With `finish` (default) as its method stores a finished one; without, to be resumed. */
 export function toGraft(active: ActiveGraft, graft: Graft, { finish = true }: { finish?: boolean } = {}): Graft {
-  return tf.tidy(() => {
+  return scoped(() => {
     const finished = (finish && active.method.finish?.(active.tensors, active.config)) || { tensors: active.tensors, config: active.config };
     const tensors = new Map([...finished.tensors].map(([name, t]) => [name, storeTensor(t)]));
     return { ...graft, config: finished.config, tensors };

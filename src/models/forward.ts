@@ -72,12 +72,13 @@ export class Forward implements Pass {
   }
 
   /** Runs what lies below the first block; unless something is trained there, it leaves nothing on the tape. */
-  stem<T extends tf.TensorContainer>(run: () => T): T {
+  stem<T extends Tensor | Tokens>(run: () => T): T {
     return this.within(-1, run);
   }
 
-  private within<T extends tf.TensorContainer>(layer: number, run: () => T): T {
-    return layer < this.firstTrained ? untracked(() => tf.tidy(run)) : tf.tidy(run);
+  private within<T extends Tensor | Tokens>(layer: number, run: () => T): T {
+    const tidy = (): T => tf.tidy(run as () => Tensor) as T;
+    return layer < this.firstTrained ? untracked(tidy) : tidy();
   }
 
   /**

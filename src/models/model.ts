@@ -1,4 +1,4 @@
-import { tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import type { Tensor, Tensor2D, Tensor4D } from '@graft/kernels';
 import type { Forward } from './forward.js';
 import type { Site } from './site.js';
 
@@ -31,8 +31,8 @@ export interface Head {
   labels?: string[];
 }
 
-/** The tensors of a new head, with the values they start from. */
-export interface HeadTensor { name: string; shape: number[]; init: 'normal' | 'zeros' | 'ones' | 'torch-linear'; std?: number }
+/** A tensor of a head, with the values it starts from; `checkpoint`: those the checkpoint holds. */
+export interface HeadTensor { name: string; shape: number[]; init: 'normal' | 'zeros' | 'ones' | 'torch-linear' | 'checkpoint'; std?: number }
 
 /** An architecture read from its checkpoint: a forward pass over named sites. */
 export interface Model {
@@ -51,20 +51,12 @@ export interface Model {
   readonly head: Head | null;
   /** Default `target_modules` of low-rank methods, as PEFT has them. */
   readonly defaultTargets: readonly string[];
-  /** The tensors a new head needs that the checkpoint lacks. */
+  /**
+   * The tensors a graft with this head owns: those the checkpoint lacks, and its own last layers where it has the same head.
+   * @throws GraftError (usage) for a task the architecture has no head for
+   */
   headTensors(head: Head): HeadTensor[];
   backbone(f: Forward, batch: Batch): Features;
   /** classify: [B, C]; tag: [B, T, C]; mlm and clm: [B, T, V]. */
   logits(f: Forward, features: Features, head: Head): Tensor;
-}
-
-/** The hidden states without the first n positions (prompts). */
-export function dropFirst(h: Tensor, n: number): Tensor {
-  return n === 0 ? h : tf.slice(h, [0, n, 0], [-1, -1, -1]);
-}
-
-/** Class names by index: id2label of config.json, or numbers. */
-export function classNames(config: Record<string, unknown>, count: number): string[] {
-  const names = (config.id2label ?? {}) as Record<string, string>;
-  return Array.from({ length: count }, (_, i) => names[i] ?? `LABEL_${i}`);
 }

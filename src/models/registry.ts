@@ -1,24 +1,26 @@
-import { dataError, GraftError } from '../errors.js';
-import type { Checkpoint } from '../formats/checkpoint.js';
+import { dataError } from '../errors.js';
 import type { Model } from './model.js';
+import type { Headers } from './modules.js';
 
-/** Architectures by `model_type` of config.json. */
-const ARCHITECTURES: Record<string, (c: Checkpoint) => Promise<Model>> = {
-  bert: async (c) => new (await import('./bert.js')).Bert(c),
-  roberta: async (c) => new (await import('./bert.js')).Bert(c),
-  'xlm-roberta': async (c) => new (await import('./bert.js')).Bert(c),
-  'resnet-cifar': async (c) => new (await import('./resnet-cifar.js')).ResNetCifar(c),
+type Architecture = (checkpoint: Headers) => Model;
+
+const roberta = () => import('./roberta.js');
+const llama = () => import('./llama.js');
+
+/** By `model_type` of config.json: the module that builds the model, loaded when it is asked for. */
+const ARCHITECTURES: Record<string, () => Promise<{ default: Architecture }>> = {
+  bert: () => import('./bert.js'),
+  roberta, 'xlm-roberta': roberta, camembert: roberta,
+  gpt2: () => import('./gpt2.js'),
+  llama, mistral: llama, qwen2: llama,
+  vit: () => import('./vit.js'),
+  resnet: () => import('./resnet.js'),
+  'resnet-cifar': () => import('./resnet-cifar.js'),
 };
 
-/** The architecture of a checkpoint. @throws GraftError (65) for an unknown or incomplete one */
-export async function loadModel(checkpoint: Checkpoint): Promise<Model> {
-  const { model_type: type } = checkpoint.config;
-  const make = Object.hasOwn(ARCHITECTURES, type) ? ARCHITECTURES[type] : undefined;
-  if (!make) throw dataError(`${checkpoint.path}: unknown architecture '${type}'; graft knows ${Object.keys(ARCHITECTURES).join(', ')}`);
-  try {
-    return await make(checkpoint);
-  } catch (e) {
-    if (e instanceof GraftError) throw e;
-    throw dataError(`${checkpoint.path}: ${(e as Error).message}`, e);
-  }
+/** Lays out the model of a checkpoint; its weights are read when they are first used. @throws GraftError (65) for an architecture that is not known */
+export async function loadModel(checkpoint: Headers): Promise<Model> {
+  const load = ARCHITECTURES[checkpoint.config.model_type];
+  if (!load) throw dataError(`${checkpoint.path}: architecture '${checkpoint.config.model_type}' is not known: one of ${Object.keys(ARCHITECTURES).join(', ')}`);
+  return (await load()).default(checkpoint);
 }

@@ -1,0 +1,64 @@
+import { tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { assemble } from './assemble.js';
+import { activationOf, count } from './config.js';
+import { decoderHeads } from './decoder-heads.js';
+import type { Forward } from './forward.js';
+import type { Batch, Features, Model, TextBatch } from './model.js';
+import { modulePrefix, Modules, type Headers } from './modules.js';
+import { features, joinHeads, positions, splitHeads } from './transformer.js';
+
+/** GPT-2 (Radford et al., 2019): a causal decoder with LayerNorm before each sub-layer; its dense weights are stored [in, out]. */
+export default function gpt2(checkpoint: Headers): Model {
+  const m = new Modules(checkpoint);
+  const prefix = modulePrefix(checkpoint, 'transformer.', 'wte.weight');
+  const [d, layers, heads] = [count(checkpoint, 'n_embd'), count(checkpoint, 'n_layer'), count(checkpoint, 'n_head')];
+  const epsilon = count(checkpoint, 'layer_norm_epsilon', 1e-5);
+  const word = m.embedding(`${prefix}wte`, 'embed');
+  const enter = m.tokens(d);
+  const position = m.embedding(`${prefix}wpe`, 'position');
+  const places = checkpoint.info(`${prefix}wpe.weight`).shape[0];
+  const shape: Shape = { d, heads, inner: count(checkpoint, 'n_inner', 4 * d), epsilon, activation: activationOf(checkpoint, 'activation_function', 'gelu_new') };
+  const blocks = Array.from({ length: layers }, (_, i) => gpt2Layer(m, i, `${prefix}h.${i}`, shape));
+  m.layer = layers;
+  const norm = m.norm(`${prefix}ln_f`, 'layer', d, epsilon);
+
+  const embed = (f: Forward, { ids, mask }: TextBatch) => {
+    const tokens = enter(f, { x: word(f, ids), mask, prompts: 0 });
+    return { ...tokens, x: tf.add(tokens.x, position(f, positions(f, tokens.x.shape[1]!, places))) };
+  };
+  const backbone = (f: Forward, batch: Batch): Features => {
+    const { x, mask, prompts } = f.stem(() => embed(f, batch as TextBatch));
+    return features(norm(f, blocks.reduce((h, block) => block(f, h, mask), x)), { mask, prompts });
+  };
+  return assemble(checkpoint, m, {
+    input: 'text', hiddenSize: d, layers, maxLength: places, defaultTargets: ['c_attn'], backbone,
+    ...decoderHeads(checkpoint, m, { d, table: `${prefix}wte.weight`, std: count(checkpoint, 'initializer_range', 0.02), tagger: 'classifier' }),
+  });
+}
+
+interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf> }
+
+function gpt2Layer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation }: Shape) {
+  const block = m.block(i, at, [d, d]);
+  const norm1 = m.norm(`${at}.ln_1`, 'layer', d, epsilon);
+  const qkv = m.linear(`${at}.attn.c_attn`, 'qkv', [d, 3 * d], { transposed: true });
+  const attention = m.attention(`${at}.attn`, d, { heads, kvHeads: heads, headDim: d / heads });
+  const project = m.linear(`${at}.attn.c_proj`, 'output', [d, d], { transposed: true });
+  const attend = m.output('attention.output', `${at}.attn`, d);
+  const norm2 = m.norm(`${at}.ln_2`, 'layer', d, epsilon);
+  const up = m.linear(`${at}.mlp.c_fc`, 'up', [d, inner], { transposed: true });
+  const down = m.linear(`${at}.mlp.c_proj`, 'down', [inner, d], { transposed: true });
+  const feed = m.output('ffn.output', `${at}.mlp`, d);
+  const scale = 1 / Math.sqrt(d / heads);
+
+  return (f: Forward, x: Tensor, keyMask: Tensor2D | null): Tensor => block(f, x, (x) => {
+    const attended = attend(f, norm1(f, x), (z) => {
+      const [q, k, v] = tf.split(qkv(f, z), 3, -1).map((t) => splitHeads(t, heads)) as [Tensor4D, Tensor4D, Tensor4D];
+      return project(f, joinHeads(attention(f, z, { q, k, v, keyMask, causal: true, scale })));
+    }, { stream: x });
+    const h = tf.add(attended, x);
+    let mid: Tensor;
+    const fed = feed(f, norm2(f, h), (z) => down(f, (mid = up(f, z, activation))), { stream: h, mid: () => mid });
+    return tf.add(fed, h);
+  });
+}

@@ -1,0 +1,79 @@
+import { rotary, tf, type Tensor, type Tensor2D } from '@graft/kernels';
+import { dataError } from '../errors.js';
+import { assemble } from './assemble.js';
+import { activationOf, count } from './config.js';
+import { decoderHeads } from './decoder-heads.js';
+import type { Forward } from './forward.js';
+import type { Batch, Features, Model, TextBatch } from './model.js';
+import { modulePrefix, Modules, type Headers } from './modules.js';
+import { rope, type Rotation } from './rope.js';
+import { features, joinHeads, splitHeads } from './transformer.js';
+
+/** Llama (Touvron et al., 2023), Mistral and Qwen2: RMSNorm, rotary positions, grouped-query attention, gated feed-forward. */
+export default function llama(checkpoint: Headers): Model {
+  const m = new Modules(checkpoint);
+  const prefix = modulePrefix(checkpoint, 'model.', 'embed_tokens.weight');
+  const [d, layers, heads] = [count(checkpoint, 'hidden_size'), count(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
+  const shape: Shape = {
+    d, heads, kvHeads: count(checkpoint, 'num_key_value_heads', heads), headDim: count(checkpoint, 'head_dim', d / heads),
+    inner: count(checkpoint, 'intermediate_size'), epsilon: count(checkpoint, 'rms_norm_eps', 1e-6), activation: activationOf(checkpoint, 'hidden_act', 'silu'),
+  };
+  const maxLength = count(checkpoint, 'max_position_embeddings', 2048);
+  const window = slidingWindow(checkpoint);
+  const angles = rope(checkpoint, shape.headDim);
+  const word = m.embedding(`${prefix}embed_tokens`, 'embed');
+  const enter = m.tokens(d);
+  const blocks = Array.from({ length: layers }, (_, i) => llamaLayer(m, i, `${prefix}layers.${i}`, shape));
+  m.layer = layers;
+  const norm = m.norm(`${prefix}norm`, 'rms', d, shape.epsilon);
+
+  const backbone = (f: Forward, { ids, mask: given }: Batch & TextBatch): Features => {
+    const { x, mask, prompts } = f.stem(() => enter(f, { x: word(f, ids), mask: given, prompts: 0 }));
+    const length = x.shape[1]!;
+    if (length > window) throw dataError(`${length} tokens exceed the model's sliding window of ${window}; give a smaller --max-length`);
+    const rotation = angles(f.positionOffset, length);
+    return features(norm(f, blocks.reduce((h, block) => block(f, h, mask, rotation), x)), { mask, prompts });
+  };
+  return assemble(checkpoint, m, {
+    input: 'text', hiddenSize: d, layers, maxLength: Math.min(maxLength, window), defaultTargets: ['q_proj', 'v_proj'], backbone: backbone as Model['backbone'],
+    ...decoderHeads(checkpoint, m, { d, table: `${prefix}embed_tokens.weight`, std: count(checkpoint, 'initializer_range', 0.02), tagger: 'score' }),
+  });
+}
+
+/** Mistral's attention sees so many tokens back; up to that length it is plain causal attention, which is what graft computes. */
+function slidingWindow({ config }: Headers): number {
+  const off = config.use_sliding_window === false || typeof config.sliding_window !== 'number';
+  return off ? Infinity : (config.sliding_window as number);
+}
+
+interface Shape { d: number; heads: number; kvHeads: number; headDim: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf> }
+
+function llamaLayer(m: Modules, i: number, at: string, { d, heads, kvHeads, headDim, inner, epsilon, activation }: Shape) {
+  const block = m.block(i, at, [d, d]);
+  const norm1 = m.norm(`${at}.input_layernorm`, 'rms', d, epsilon);
+  const query = m.linear(`${at}.self_attn.q_proj`, 'query', [d, heads * headDim]);
+  const key = m.linear(`${at}.self_attn.k_proj`, 'key', [d, kvHeads * headDim]);
+  const value = m.linear(`${at}.self_attn.v_proj`, 'value', [d, kvHeads * headDim]);
+  const attention = m.attention(`${at}.self_attn`, d, { heads, kvHeads, headDim });
+  const project = m.linear(`${at}.self_attn.o_proj`, 'output', [heads * headDim, d]);
+  const attend = m.output('attention.output', `${at}.self_attn`, d);
+  const norm2 = m.norm(`${at}.post_attention_layernorm`, 'rms', d, epsilon);
+  const gate = m.linear(`${at}.mlp.gate_proj`, 'gate', [d, inner]);
+  const up = m.linear(`${at}.mlp.up_proj`, 'up', [d, inner]);
+  const down = m.linear(`${at}.mlp.down_proj`, 'down', [inner, d]);
+  const feed = m.output('ffn.output', `${at}.mlp`, d);
+  const scale = 1 / Math.sqrt(headDim);
+
+  return (f: Forward, x: Tensor, keyMask: Tensor2D | null, { cos, sin }: ReturnType<Rotation>): Tensor => block(f, x, (x) => {
+    const attended = attend(f, norm1(f, x), (z) => {
+      const q = rotary(splitHeads(query(f, z), heads), cos, sin);
+      const k = rotary(splitHeads(key(f, z), kvHeads), cos, sin);
+      const v = splitHeads(value(f, z), kvHeads);
+      return project(f, joinHeads(attention(f, z, { q, k, v, keyMask, causal: true, scale })));
+    }, { stream: x });
+    const h = tf.add(attended, x);
+    let mid: Tensor;
+    const fed = feed(f, norm2(f, h), (z) => down(f, (mid = tf.mul(gate(f, z, activation), up(f, z)))), { stream: h, mid: () => mid });
+    return tf.add(fed, h);
+  });
+}

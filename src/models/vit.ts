@@ -1,0 +1,78 @@
+import { tf, type Tensor } from '@graft/kernels';
+import { assemble } from './assemble.js';
+import { activationOf, count } from './config.js';
+import type { Forward } from './forward.js';
+import { dense, firstToken, outputs, type HeadLayouts } from './heads.js';
+import { normalise, preprocessing } from './image.js';
+import type { Batch, Features, ImageBatch, Model } from './model.js';
+import { modulePrefix, Modules, type Headers } from './modules.js';
+import { features, joinHeads, splitHeads } from './transformer.js';
+
+/** Vision Transformer (Dosovitskiy et al., 2021); modules as google/vit checkpoints name them. The head reads the class token. */
+export default function vit(checkpoint: Headers): Model {
+  const m = new Modules(checkpoint);
+  const prefix = modulePrefix(checkpoint, 'vit.', 'embeddings.cls_token');
+  const [d, layers, heads] = [count(checkpoint, 'hidden_size'), count(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
+  const [side, patch] = [count(checkpoint, 'image_size', 224), count(checkpoint, 'patch_size', 16)];
+  const epsilon = count(checkpoint, 'layer_norm_eps', 1e-12);
+  const at = `${prefix}embeddings`;
+  const given = preprocessing(checkpoint);
+  const pixels = m.pixels();
+  const patches = m.conv(`${at}.patch_embeddings.projection`, 'patch', [count(checkpoint, 'num_channels', 3), d], patch, patch);
+  const enter = m.tokens(d);
+  const shape: Shape = { d, heads, inner: count(checkpoint, 'intermediate_size', 4 * d), epsilon, activation: activationOf(checkpoint, 'hidden_act', 'gelu') };
+  const blocks = Array.from({ length: layers }, (_, i) => vitLayer(m, i, `${prefix}encoder.layer.${i}`, shape));
+  m.layer = layers;
+  const norm = m.norm(`${prefix}layernorm`, 'layer', d, epsilon);
+  const classifier = m.headLinear('classifier', d);
+
+  /** Prompts join after the position embeddings; as attention knows no order, before the class token is as good as after it. */
+  const embed = (f: Forward, { pixels: images }: ImageBatch) => {
+    const x = patches(f, normalise(pixels(f, images), given));
+    const [B, h, w] = x.shape;
+    const cls = tf.tile(tf.reshape(f.weight(`${at}.cls_token`), [1, 1, d]), [B, 1, 1]);
+    const sequence = tf.concat([cls, tf.reshape(x, [B, h * w, d])], 1);
+    return enter(f, { x: tf.add(sequence, f.weight(`${at}.position_embeddings`)), mask: null, prompts: 0 });
+  };
+  const backbone = (f: Forward, batch: Batch): Features => {
+    const tokens = f.stem(() => embed(f, batch as ImageBatch));
+    return features(norm(f, blocks.reduce((h, block) => block(f, h), tokens.x)), tokens);
+  };
+  const layout: HeadLayouts['classify'] = {
+    tensors: (head) => dense('classifier', outputs(head), d, count(checkpoint, 'initializer_range', 0.02)),
+    logits: (f, { hidden }) => classifier(f, firstToken(hidden)),
+  };
+  return assemble(checkpoint, m, {
+    input: 'image', hiddenSize: d, layers, imageSize: [side, side], defaultTargets: ['query', 'value'], backbone,
+    heads: { classify: layout, regress: layout }, width: { classify: 'classifier.weight' },
+  });
+}
+
+interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf> }
+
+function vitLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation }: Shape) {
+  const block = m.block(i, at, [d, d]);
+  const norm1 = m.norm(`${at}.layernorm_before`, 'layer', d, epsilon);
+  const query = m.linear(`${at}.attention.attention.query`, 'query', [d, d]);
+  const key = m.linear(`${at}.attention.attention.key`, 'key', [d, d]);
+  const value = m.linear(`${at}.attention.attention.value`, 'value', [d, d]);
+  const attention = m.attention(`${at}.attention.attention`, d, { heads, kvHeads: heads, headDim: d / heads });
+  const project = m.linear(`${at}.attention.output.dense`, 'output', [d, d]);
+  const attend = m.output('attention.output', `${at}.attention.output`, d);
+  const norm2 = m.norm(`${at}.layernorm_after`, 'layer', d, epsilon);
+  const up = m.linear(`${at}.intermediate.dense`, 'up', [d, inner]);
+  const down = m.linear(`${at}.output.dense`, 'down', [inner, d]);
+  const feed = m.output('ffn.output', `${at}.output`, d);
+  const scale = 1 / Math.sqrt(d / heads);
+
+  return (f: Forward, x: Tensor): Tensor => block(f, x, (x) => {
+    const attended = attend(f, norm1(f, x), (z) => {
+      const [q, k, v] = [query, key, value].map((run) => splitHeads(run(f, z), heads));
+      return project(f, joinHeads(attention(f, z, { q, k, v, keyMask: null, causal: false, scale })));
+    }, { stream: x });
+    const h = tf.add(attended, x);
+    let mid: Tensor;
+    const fed = feed(f, norm2(f, h), (z) => down(f, (mid = up(f, z, activation))), { stream: h, mid: () => mid });
+    return tf.add(fed, h);
+  });
+}
