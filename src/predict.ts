@@ -1,5 +1,5 @@
 import { Field } from 'apache-arrow';
-import { tf } from '@graft/kernels';
+import { scoped } from '@graft/kernels';
 import type { Arguments } from './commands/command.js';
 import { startCompute } from './compute.js';
 import { disposeBatch } from './data/encode.js';
@@ -49,7 +49,7 @@ export async function predictRows(objective: Objective, rows: readonly Row[], fi
 /** The same from prepared examples. */
 export function predictExamples(objective: Objective, examples: readonly Example[], p: Preparation): Row[] {
   const { inputs, targets } = objective.batch(examples, 0, p);
-  const rows = tf.tidy(() => objective.outputs(p.runtime.logits(inputs), examples, targets, p));
+  const rows = scoped(() => objective.outputs(p.runtime.logits(inputs), examples, targets, p));
   disposeBatch(inputs as never);
   return rows;
 }

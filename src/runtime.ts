@@ -24,7 +24,7 @@ export class Runtime {
     const model = await loadModel(checkpoint);
     for (const graft of grafts) checkFits(graft, checkpoint);
     const active: ActiveGraft[] = [];
-    for (const graft of grafts) active.push(await activate(graft, model, checkpoint, { train: trainable }));
+    for (const graft of grafts) active.push(await activate(graft, model, { train: trainable }));
     const head = grafts.map((g) => g.head).findLast((h) => h !== null) ?? model.head;
     const limit = Number(checkpoint.config.max_position_embeddings ?? Infinity) - (model.type.includes('roberta') ? 2 : 0);
     const words = model.input === 'text' && existsSync(join(path, 'tokenizer.json')) ? new Tokenizer(path, limit) : null;

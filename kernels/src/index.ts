@@ -2,12 +2,11 @@
  * The one package every graft command computes through: TensorFlow.js tensors and gradients, the backends they
  * run on, fused operations (each with its plain TensorFlow.js reference in the same file), and linear algebra.
  */
-import './gradients.js';
-
 export * as tf from '@tensorflow/tfjs-core';
+import './gradients.js'; // after tfjs-core: whichever is loaded first makes the engine and its tensors
 export type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D, Variable, Scalar, TensorLike } from '@tensorflow/tfjs-core';
 export { useBackend, type BackendName, type BackendOptions } from './backends.js';
-export { untracked } from './tape.js';
+export { scoped, untracked } from './tape.js';
 export { openMapped, type MappedFile, type StorageType } from './mapped.js';
 export { activate, type Activation } from './ops/activation.js';
 export { linear, type LinearOptions } from './ops/linear.js';

@@ -14,3 +14,13 @@ export function untracked<T>(f: () => T): T {
     state.kernelDepth--;
   }
 }
+
+/** Runs `f` and frees every tensor it made and did not keep; like tf.tidy, for results that are no tensors. */
+export function scoped<T>(f: () => T): T {
+  engine().startScope();
+  try {
+    return f();
+  } finally {
+    engine().endScope();
+  }
+}

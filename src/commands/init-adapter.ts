@@ -29,17 +29,16 @@ const command: Command = {
   ],
   async run(args) {
     if (!args.model) throw usageError('--model is missing: the checkpoint the graft is for');
-    const [{ createGraft }, { loadMethod }, { openCheckpoint }, { loadModel }, { writeGraft }, { writeOutput }] = await Promise.all([
-      import('../adapters/instantiate.js'), import('../adapters/registry.js'), import('../formats/checkpoint.js'),
+    const [{ createGraft }, { baseOf }, { loadMethod }, { openCheckpoint }, { loadModel }, { writeGraft }, { writeOutput }] = await Promise.all([
+      import('../adapters/instantiate.js'), import('../adapters/base.js'), import('../adapters/registry.js'), import('../formats/checkpoint.js'),
       import('../models/registry.js'), import('../formats/graft.js'), import('../formats/output.js')]);
     const checkpoint = await openCheckpoint(args.model);
     const model = await loadModel(checkpoint);
     const method = await loadMethod(args.method);
-    const values = Object.fromEntries(Object.keys(method.options).map((name) => [name, args[name]]).filter(([, v]) => v !== undefined));
-    const config = method.resolve?.(values, { model }) ?? values;
+    const config = Object.fromEntries(Object.keys(method.options).map((name) => [name, args[name]]));
     const head = await newHead(args);
     if (args.method === 'linear' && !head && !model.head) throw usageError('--task is missing: the method linear trains the head alone');
-    const graft = createGraft({ method, config, model, checkpoint, head: head ?? null, seed: args.seed, history: [args.commandLine] });
+    const graft = createGraft({ method, config, model, base: baseOf(checkpoint), fingerprint: checkpoint.fingerprint(), head, seed: args.seed, history: [args.commandLine] });
     await writeOutput(args.output, (out) => writeGraft(out, graft));
     checkpoint.close();
   },
