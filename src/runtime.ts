@@ -26,8 +26,7 @@ export class Runtime {
     const active: ActiveGraft[] = [];
     for (const graft of grafts) active.push(await activate(graft, model, { train: trainable }));
     const head = grafts.map((g) => g.head).findLast((h) => h !== null) ?? model.head;
-    const limit = Number(checkpoint.config.max_position_embeddings ?? Infinity) - (model.type.includes('roberta') ? 2 : 0);
-    const words = model.input === 'text' && existsSync(join(path, 'tokenizer.json')) ? new Tokenizer(path, limit) : null;
+    const words = model.input === 'text' && existsSync(join(path, 'tokenizer.json')) ? new Tokenizer(path, model.maxLength ?? Infinity) : null;
     return new Runtime(checkpoint, model, active, head, words);
   }
 
