@@ -2,6 +2,7 @@ import type { Command } from './command.js';
 
 /** Every subcommand with its line in `graft --help`; its module is loaded when it is run. */
 const COMMANDS: Record<string, { summary: string; load: () => Promise<{ default: Command }> }> = {
+  'init-model': { summary: 'make a checkpoint with random weights from a config.json', load: () => import('./init-model.js') },
   'init-adapter': { summary: 'make a new graft for a model', load: () => import('./init-adapter.js') },
   'svd-init': { summary: 'start a graft from the weights or the data', load: () => import('./svd-init.js') },
   train: { summary: 'train a graft', load: () => import('./train.js') },
