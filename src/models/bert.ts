@@ -17,7 +17,7 @@ export default function bert(checkpoint: Headers): Model {
   const pooler = m.linear(`${prefix}pooler.dense`, 'pooler', [d, d], { bias: `${prefix}pooler.dense.bias` });
   const classifier = m.headLinear('classifier', d);
   const transform = m.linear('cls.predictions.transform.dense', 'head', [d, d], { bias: 'cls.predictions.transform.dense.bias' });
-  const norm = m.norm('cls.predictions.transform.LayerNorm', 'layer', d, encoder.epsilon);
+  const norm = m.norm('cls.predictions.transform.LayerNorm', 'layer', d, encoder.epsilon, 'head');
   const decoder = m.headLinear('cls.predictions.decoder', d, { weight: encoder.table, bias: 'cls.predictions.bias' });
 
   const heads: HeadLayouts = {

@@ -19,9 +19,9 @@ export function decoderHeads(checkpoint: Headers, m: Modules, { d, table, std, t
   const tag = tagger === 'score' ? score : m.headLinear(tagger, d);
   const weight = (out: number): HeadTensor => ({ name: 'score.weight', shape: [out, d], init: 'normal', std });
   const heads: HeadLayouts = {
-    clm: { tensors: () => [], logits: (f, { hidden }) => readOut(f, hidden) },
     classify: { tensors: (head) => [weight(outputs(head))], logits: (f, features) => score(f, lastToken(features)) },
     tag: { tensors: (head) => dense(tagger, outputs(head), d, std), logits: (f, { hidden }) => tag(f, hidden) },
+    clm: { tensors: () => [], logits: (f, { hidden }) => readOut(f, hidden) },
   };
   heads.regress = heads.classify;
   return { heads, width: { classify: 'score.weight', tag: `${tagger}.weight` } };

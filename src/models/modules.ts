@@ -45,10 +45,10 @@ export class Modules {
     return (f, ids) => f.embedding(name, ids);
   }
 
-  norm(name: string, type: 'batch' | 'layer' | 'rms', dim: number, epsilon: number): (f: Forward, x: Tensor) => Tensor {
+  norm(name: string, type: 'batch' | 'layer' | 'rms', dim: number, epsilon: number, role = 'norm'): (f: Forward, x: Tensor) => Tensor {
     // Checkpoints converted from TensorFlow call the two vectors gamma and beta.
     const [weight, bias] = this.checkpoint.has(`${name}.gamma`) ? ['gamma', 'beta'] : ['weight', 'bias'];
-    this.add({ name, kind: 'norm', role: 'norm', dimIn: dim, dimOut: dim, weight: `${name}.${weight}`, bias: type === 'rms' ? undefined : `${name}.${bias}`, norm: { type, epsilon } });
+    this.add({ name, kind: 'norm', role, dimIn: dim, dimOut: dim, weight: `${name}.${weight}`, bias: type === 'rms' ? undefined : `${name}.${bias}`, norm: { type, epsilon } });
     return (f, x) => f.norm(name, x);
   }
 

@@ -16,7 +16,7 @@ export default function roberta(checkpoint: Headers): Model {
   const hiddenLayer = m.linear('classifier.dense', 'head', [d, d], { bias: 'classifier.dense.bias' });
   const project = m.headLinear('classifier.out_proj', d);
   const transform = m.linear('lm_head.dense', 'head', [d, d], { bias: 'lm_head.dense.bias' });
-  const norm = m.norm('lm_head.layer_norm', 'layer', d, encoder.epsilon);
+  const norm = m.norm('lm_head.layer_norm', 'layer', d, encoder.epsilon, 'head');
   const decoder = m.headLinear('lm_head.decoder', d, { weight: encoder.table, bias: 'lm_head.bias' });
 
   const heads: HeadLayouts = {
