@@ -17,19 +17,28 @@ export function resetFallbackCounts(): void {
 
 /** Lends `backendName` every kernel of TensorFlow.js's JavaScript backend that it lacks: inputs are copied there, outputs back. */
 export function registerFallbacks(backendName: string): void {
-  const cpu = new MathBackendCPU();
-  (cpu as unknown as { firstUse: boolean }).firstUse = false; // no advertisement
-  for (const { kernelName, kernelFunc } of tf.getKernelsForBackend('cpu')) {
+  for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
     // A backend without Complex of its own cannot hold complex64: borrowing it would call itself.
     if (kernelName === 'Complex' || tf.getKernel(kernelName, backendName)) continue;
-    tf.registerKernel({
-      kernelName, backendName,
-      kernelFunc: ({ inputs, attrs, backend }) => {
-        counts.set(kernelName, (counts.get(kernelName) ?? 0) + 1);
-        return runOn(cpu, backend as Host, backendName, kernelFunc, inputs as Record<string, tf.TensorInfo>, attrs);
-      },
-    });
+    tf.registerKernel({ kernelName, backendName, kernelFunc: (call) => runFallback(kernelName, backendName, call) });
   }
+}
+
+/** Runs one kernel of the JavaScript backend for `backendName`; also for a kernel of its own that leaves strings or complex64 to it. */
+export function runFallback(kernelName: string, backendName: string, { inputs, attrs, backend }: Parameters<tf.KernelFunc>[0]): tf.TensorInfo | tf.TensorInfo[] {
+  counts.set(kernelName, (counts.get(kernelName) ?? 0) + 1);
+  const { kernelFunc } = tf.getKernel(kernelName, 'cpu');
+  return runOn(javascript(), backend as Host, backendName, kernelFunc, inputs as Record<string, tf.TensorInfo>, attrs);
+}
+
+let instance: MathBackendCPU | undefined;
+
+function javascript(): MathBackendCPU {
+  if (!instance) {
+    instance = new MathBackendCPU();
+    (instance as unknown as { firstUse: boolean }).firstUse = false; // no advertisement
+  }
+  return instance;
 }
 
 function runOn(cpu: MathBackendCPU, host: Host, hostName: string, kernel: tf.KernelFunc, inputs: Record<string, tf.TensorInfo>, attrs?: tf.NamedAttrMap): tf.TensorInfo | tf.TensorInfo[] {

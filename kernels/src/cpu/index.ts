@@ -2,3 +2,4 @@
 import './shape.js';
 import './complex.js';
 import './matmul.js';
+import './elementwise.js';
