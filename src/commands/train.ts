@@ -15,6 +15,7 @@ const command: Command = {
     steps: { type: 'number', metavar: 'N', describe: 'optimiser steps; instead of --epochs', min: 1 },
     ...common('batchSize'),
     maxLength: { type: 'number', metavar: 'N', describe: 'longest text in tokens; default: what the tokeniser says', min: 1 },
+    shuffle: { type: 'boolean', describe: 'draw a new order every epoch; --no-shuffle keeps that of the data', default: true },
     groupByLength: { type: 'boolean', describe: 'batches of texts of similar length: less padding', default: false },
     optimizer: { type: 'string', describe: 'the optimiser', choices: ['adamw', 'sgd'], default: 'adamw' },
     lr: { type: 'number', describe: 'peak learning rate', default: 5e-4, min: 0 },

@@ -25,7 +25,7 @@ export async function blankModel(config: ModelConfig, head: Head | null, seed: n
     const rng = new Rng('blank', seed, name);
     tensors.set(name, { name, shape, values: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw(rng)) });
   };
-  const taken = (s: Site): boolean => model.input === 'image' || s.role !== 'head';
+  const taken = (s: Site): boolean => model.input === 'image' || (s.role !== 'head' && !/^(cls|lm_head)\./.test(s.name));
   for (const s of model.sites.filter(taken)) {
     const fanIn = s.dimIn * (s.conv ? s.conv.kernel[0] * s.conv.kernel[1] : 1);
     const weight = (rng: Rng): number => (kaiming ? rng.uniform(-1, 1) * Math.sqrt(3 / fanIn) : rng.normal(0, std));

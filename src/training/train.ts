@@ -54,7 +54,7 @@ class Run {
     this.objective = await loadObjective(name);
     if (runtime.grafts.every((g) => g.trained.size === 0)) throw usageError('the graft has nothing to train');
     const { train, valid } = await this.prepare();
-    const loopOptions = { batchSize: args.batchSize, seed: args.seed, groupByLength: args.groupByLength, accumulate: args.accumulate, clip: args.clip };
+    const loopOptions = { batchSize: args.batchSize, seed: args.seed, shuffle: args.shuffle, groupByLength: args.groupByLength, accumulate: args.accumulate, clip: args.clip };
     const perEpoch = Loop.stepsPerEpoch(train.examples.length, loopOptions);
     const totalSteps: number = args.steps ?? Math.max(1, Math.round(args.epochs * perEpoch));
     const optimiser = new Optimiser(optimiserOptions(args));
