@@ -14,6 +14,12 @@ export interface Encoded {
 /** A checkpoint's tokenizer.json with what tokenizer_config.json adds. */
 export class Tokenizer {
   private readonly inner: HuggingFaceTokenizer;
+  private readonly added: ReadonlyMap<string, number>;
+  private readonly byteLevel: boolean;
+  /** A pair's second text is segment 1. */
+  private readonly segmented: boolean;
+  /** Special tokens before a text. */
+  private readonly opening: number;
   readonly padId: number;
   readonly maskId: number | undefined;
   /** Closes a response. */
@@ -32,6 +38,13 @@ export class Tokenizer {
       throw dataError(`${path}: is not a tokenizer graft can read: ${(e as Error).message}`, e);
     }
     const added = (json.added_tokens ?? []) as { id: number; content: string; special: boolean }[];
+    // Found in normalised text, an added token looks as the normaliser leaves it.
+    this.added = new Map(added.flatMap((t) => [[t.content, t.id], [this.inner.normalizer?.normalize(t.content) ?? t.content, t.id]]));
+    this.byteLevel = usesBytes(json.pre_tokenizer);
+    // RoBERTa has one segment, whatever the library says.
+    this.segmented = (json.post_processor as { type?: string } | null)?.type !== 'RobertaProcessing';
+    const mark = '\u0000';
+    this.opening = Math.max(0, this.inner.post_processor?.post_process([mark], null, true).tokens.indexOf(mark) ?? 0);
     this.specialIds = new Set(added.filter((t) => t.special).map((t) => t.id));
     const id = (key: string, ...usual: string[]): number | undefined => {
       const named = config[key] as string | { content: string } | undefined;
@@ -45,29 +58,43 @@ export class Tokenizer {
     this.maxLength = Math.min(said, modelLength);
   }
 
-  /** Ids of a text, or of a pair, with the special tokens the model expects, cut to `maxLength`. */
+  /** Ids of a text, or of a pair, with the special tokens the model expects; a text too long loses its end, a pair that of its longer part. */
   encode(text: string, pair?: string | null, maxLength = this.maxLength): Encoded {
-    const { ids, token_type_ids: types } = this.inner.encode(text, { text_pair: pair ?? null, return_token_type_ids: true });
-    return cut({ ids, types: types ?? ids.map(() => 0) }, maxLength, this.specialIds);
+    const parts = [this.pieces(text), ...(pair ? [this.pieces(pair)] : [])];
+    const room = Math.max(0, maxLength - this.dress(parts.map(() => [])).ids.length);
+    const lengths = share(parts.map((p) => p.length), room);
+    return this.dress(parts.map((p, i) => p.slice(0, lengths[i])));
   }
 
   /** Ids of a text without special tokens. */
   plain(text: string): number[] {
-    return this.inner.encode(text, { add_special_tokens: false }).ids;
+    return this.pieces(text).map((t) => this.idOf(t));
   }
 
   /** A sentence given as words: its ids, and for each token the word it starts, or -1. */
   encodeWords(words: readonly string[], maxLength = this.maxLength): Encoded & { starts: number[] } {
-    const empty = this.inner.encode('').ids;
-    const closing = empty.length - Math.ceil(empty.length / 2);
-    const ids = empty.slice(0, empty.length - closing), starts = ids.map(() => -1);
-    words.forEach((word, w) => {
-      const pieces = this.plain(w === 0 ? word : ` ${word}`);
-      if (ids.length + pieces.length + closing > maxLength) return;
-      pieces.forEach((id, i) => { ids.push(id); starts.push(i === 0 ? w : -1); });
-    });
-    for (const id of empty.slice(empty.length - closing)) { ids.push(id); starts.push(-1); }
-    return { ids, types: ids.map(() => 0), starts };
+    // Byte-level vocabularies tell a word from the middle of one by the space before it.
+    const split = words.map((word) => this.pieces(this.byteLevel ? ` ${word}` : word));
+    const room = Math.max(0, maxLength - this.dress([[]]).ids.length);
+    const pieces = split.flat().slice(0, room);
+    const starts = split.flatMap((p, w) => p.map((_, i) => (i === 0 ? w : -1))).slice(0, room);
+    const { ids, types } = this.dress([pieces]);
+    const before = this.opening, after = ids.length - before - pieces.length;
+    return { ids, types, starts: [...Array<number>(before).fill(-1), ...starts, ...Array<number>(after).fill(-1)] };
+  }
+
+  private pieces(text: string): string[] {
+    return this.inner.tokenize(text, { add_special_tokens: false });
+  }
+
+  /** Adds the special tokens around one or two texts. */
+  private dress([first, second]: string[][]): Encoded {
+    const { tokens, token_type_ids: types } = this.inner.post_processor?.post_process(first, second ?? null, true) ?? { tokens: [...first, ...(second ?? [])], token_type_ids: undefined };
+    return { ids: tokens.map((t: string) => this.idOf(t)), types: this.segmented && types ? types : tokens.map(() => 0) };
+  }
+
+  private idOf(token: string): number {
+    return this.added.get(token) ?? this.inner.token_to_id(token) ?? this.inner.model!.unk_token_id ?? 0;
   }
 
   decode(ids: readonly number[]): string {
@@ -75,22 +102,22 @@ export class Tokenizer {
   }
 }
 
-/** Drops tokens from the end of the longest segment until the input fits, keeping special tokens. */
-function cut({ ids, types }: Encoded, maxLength: number, special: ReadonlySet<number>): Encoded {
-  while (ids.length > maxLength) {
-    const counts = new Map<number, number>();
-    types.forEach((t, i) => { if (!special.has(ids[i])) counts.set(t, (counts.get(t) ?? 0) + 1); });
-    const longest = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
-    let last = ids.length - 1;
-    while (last > 0 && (special.has(ids[last]) || types[last] !== longest)) last--;
-    if (counts.size < 2) { // one segment: cut in one go
-      const tail = ids.slice(last + 1), excess = ids.length - maxLength;
-      ids = [...ids.slice(0, last + 1 - excess), ...tail];
-      types = [...types.slice(0, last + 1 - excess), ...types.slice(last + 1)];
-    } else {
-      ids = [...ids.slice(0, last), ...ids.slice(last + 1)];
-      types = [...types.slice(0, last), ...types.slice(last + 1)];
-    }
+/** Lengths that fit into `room` together: the longer of two parts gives way first, as in Hugging Face's longest_first. */
+function share(lengths: number[], room: number): number[] {
+  if (lengths.length === 1) return [Math.min(lengths[0], room)];
+  if (lengths[0] + lengths[1] <= room) return lengths;
+  const swap = lengths[0] > lengths[1];
+  let [short, long] = swap ? [lengths[1], lengths[0]] : lengths;
+  long = Math.max(short, room - short);
+  if (short + long > room) {
+    short = Math.floor(room / 2);
+    long = room - short;
   }
-  return { ids, types };
+  return swap ? [long, short] : [short, long];
+}
+
+/** Texts are cut by ByteLevel, alone or in a sequence. */
+function usesBytes(preTokenizer: unknown): boolean {
+  const { type, pretokenizers = [] } = (preTokenizer ?? {}) as { type?: string; pretokenizers?: unknown[] };
+  return type === 'ByteLevel' || pretokenizers.some(usesBytes);
 }
