@@ -59,10 +59,10 @@ const lora: Method<LoraConfig> = {
 
 export default lora;
 
-export const rankAt = (site: Site, c: LoraConfig): number => patternValue(c.rankPattern, site.name, c.rank);
+export const rankAt = (site: Pick<Site, 'name'>, c: LoraConfig): number => patternValue(c.rankPattern, site.name, c.rank);
 
 /** s = α/r or α/√r, with the site's own α and r. */
-export function scaleAt(site: Site, c: LoraConfig): number {
+export function scaleAt(site: Pick<Site, 'name'>, c: LoraConfig): number {
   const r = rankAt(site, c);
   return patternValue(c.alphaPattern, site.name, c.alpha) / (c.rslora ? Math.sqrt(r) : r);
 }

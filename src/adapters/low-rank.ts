@@ -33,3 +33,15 @@ export function weightDelta(site: Site, { A, B, scale }: LowRankChange): Tensor 
     return site.transposed ? tf.transpose(delta) : delta;
   });
 }
+
+/** `rows` rows of ΔW from row `from` on, flat, in the layout the checkpoint stores the site's weight in. */
+export function deltaRows(site: Site, { A, B, scale }: LowRankChange, from: number, rows: number): Float32Array {
+  const delta = tf.tidy(() => {
+    const product = site.transposed ? tf.matMul(tf.slice(A, [0, from], [-1, rows]), B, true, true) : tf.matMul(tf.slice(B, [from, 0], [rows, -1]), A);
+    return tf.mul(product, scale);
+  });
+  const values = delta.dataSync() as Float32Array;
+  const copy = values.slice();
+  delta.dispose();
+  return copy;
+}

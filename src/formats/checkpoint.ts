@@ -78,15 +78,18 @@ export class Checkpoint {
     return this.tensor(name);
   }
 
-  /** A copy of the stored bytes. */
-  read(name: string): Uint8Array {
-    return this.file(name).read(name);
+  /** A copy of the stored bytes, or of `count` of them from byte `start` on. */
+  read(name: string, start?: number, count?: number): Uint8Array {
+    return this.file(name).read(name, start, count);
   }
 
   /** The tensors of each weight file, in the order of their bytes. */
-  shards(): { file: string; entries: Entry[] }[] {
+  shards(): { file: string; metadata: Record<string, string>; entries: Entry[] }[] {
     const shards = [...new Set(this.where.values())].sort();
-    return shards.map((file) => ({ file, entries: [...this.shard(file).entries.values()].filter((e) => this.where.get(e.name) === file) }));
+    return shards.map((file) => {
+      const { metadata, entries } = this.shard(file);
+      return { file, metadata, entries: [...entries.values()].filter((e) => this.where.get(e.name) === file) };
+    });
   }
 
   fingerprint(): Fingerprint {

@@ -9,8 +9,8 @@ import type { Output } from './output.js';
 /** A tensor in a safetensors file; `offset` counts from the beginning of the file. */
 export interface Entry { name: string; dtype: StoredDtype; shape: number[]; offset: number; length: number }
 
-/** A tensor to be written; its bytes are asked for when their turn comes. */
-export interface LazyTensor { name: string; dtype: StoredDtype; shape: number[]; data(): Uint8Array | Promise<Uint8Array> }
+/** A tensor to be written; its bytes, whole or in pieces, are asked for when their turn comes. */
+export interface LazyTensor { name: string; dtype: StoredDtype; shape: number[]; data(): Uint8Array | Iterable<Uint8Array> | Promise<Uint8Array> }
 
 export interface Header { metadata: Record<string, string>; entries: Map<string, Entry> }
 
@@ -59,10 +59,10 @@ export class SafetensorsFile {
     return this.entries.has(name);
   }
 
-  /** A copy of the tensor's bytes. */
-  read(name: string): Uint8Array {
+  /** A copy of the tensor's bytes, or of `count` of them from byte `start` on. */
+  read(name: string, start = 0, count?: number): Uint8Array {
     const { offset, length } = this.entry(name);
-    return this.mapped().read(offset, length);
+    return this.mapped().read(offset + start, Math.min(count ?? Infinity, length - start));
   }
 
   /** Floats as float32 (F32, F16 and BF16 stay mapped where the backend can), integers and booleans as int32. The caller disposes it. */
@@ -121,8 +121,12 @@ export async function writeSafetensors(output: Output, tensors: readonly LazyTen
   await output.write(text);
   for (const { name, dtype, shape, data } of sorted) {
     const bytes = await data();
-    if (bytes.length !== byteLength(dtype, shape)) throw new Error(`tensor ${name}: ${bytes.length} bytes for ${dtype} [${shape}]`);
-    await output.write(bytes);
+    let written = 0;
+    for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
+      await output.write(piece);
+      written += piece.length;
+    }
+    if (written !== byteLength(dtype, shape)) throw new Error(`tensor ${name}: ${written} bytes for ${dtype} [${shape}]`);
   }
 }
 
