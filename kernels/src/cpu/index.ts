@@ -3,3 +3,6 @@ import './shape.js';
 import './complex.js';
 import './matmul.js';
 import './elementwise.js';
+import './reduce.js';
+import './move.js';
+import './gather.js';

@@ -1,0 +1,143 @@
+// Moving elements: one strided copy serves transposition, slices, concatenation, padding, tiling and reversal.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "convert.h"
+#include "core.h"
+
+namespace graft {
+namespace {
+
+constexpr int64_t kBytes = 1 << 16;  // per part
+constexpr int64_t kTile = 32;
+
+struct Axis { int64_t size, from, to; };  // strides in elements
+
+/** Axes in the order of the output's memory, outermost first; neighbours that are contiguous on both sides are one. */
+std::vector<Axis> normalised(const std::vector<int64_t>& shape, const std::vector<int64_t>& from, const std::vector<int64_t>& to) {
+  std::vector<Axis> axes, merged;
+  for (size_t i = 0; i < shape.size(); i++)
+    if (shape[i] != 1) axes.push_back({shape[i], from[i], to[i]});
+  std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.to > b.to; });
+  for (const Axis& a : axes) {
+    if (!merged.empty() && merged.back().from == a.from * a.size && merged.back().to == a.to * a.size) merged.back() = {merged.back().size * a.size, a.from, a.to};
+    else merged.push_back(a);
+  }
+  if (merged.empty()) merged.push_back({1, 1, 1});
+  return merged;
+}
+
+/** f(offset from, offset to, i) for i in [begin, end) of the product of the axes. */
+template <class F>
+void walk(const std::vector<Axis>& axes, int64_t begin, int64_t end, F f) {
+  std::vector<int64_t> at(axes.size());
+  int64_t from = 0, to = 0, rest = begin;
+  for (size_t i = axes.size(); i-- > 0;) {
+    at[i] = rest % axes[i].size;
+    rest /= axes[i].size;
+    from += at[i] * axes[i].from;
+    to += at[i] * axes[i].to;
+  }
+  for (int64_t n = begin; n < end; n++) {
+    f(from, to);
+    for (size_t i = axes.size(); i-- > 0;) {
+      from += axes[i].from;
+      to += axes[i].to;
+      if (++at[i] < axes[i].size) break;
+      from -= at[i] * axes[i].from;
+      to -= at[i] * axes[i].to;
+      at[i] = 0;
+    }
+  }
+}
+
+template <class T>
+void copyRuns(const T* x, T* y, const std::vector<Axis>& outer, int64_t rows, const Axis& run) {
+  if (rows == 1 && run.from == 1 && run.to == 1) {
+    parallelFor(run.size, kBytes, [&](int64_t begin, int64_t end) { std::memcpy(y + begin, x + begin, size_t(end - begin) * sizeof(T)); });
+    return;
+  }
+  parallelFor(rows, std::max<int64_t>(1, kBytes / int64_t(sizeof(T)) / run.size), [&](int64_t begin, int64_t end) {
+    walk(outer, begin, end, [&](int64_t from, int64_t to) {
+      const T* p = x + from;
+      T* q = y + to;
+      if (run.from == 1 && run.to == 1) std::memcpy(q, p, size_t(run.size) * sizeof(T));
+      else if (run.to == 1) for (int64_t i = 0; i < run.size; i++) q[i] = p[i * run.from];
+      else for (int64_t i = 0; i < run.size; i++) q[i * run.to] = p[i * run.from];
+    });
+  });
+}
+
+/** Axis `a` is contiguous in x, axis `b` in y: tiles of both, so that neither side misses its cache lines. */
+template <class T>
+void copyTiles(const T* x, T* y, std::vector<Axis> outer, int64_t rows, const Axis& a, const Axis& b) {
+  const int64_t tiles = (a.size + kTile - 1) / kTile;
+  outer.push_back({tiles, a.from * kTile, a.to * kTile});
+  const int64_t grain = std::max<int64_t>(1, kBytes / int64_t(sizeof(T)) / (kTile * b.size));
+  parallelFor(rows * tiles, grain, [&](int64_t begin, int64_t end) {
+    int64_t n = begin;
+    walk(outer, begin, end, [&](int64_t from, int64_t to) {
+      const int64_t height = std::min(kTile, a.size - n++ % tiles * kTile);
+      for (int64_t j0 = 0; j0 < b.size; j0 += kTile) {
+        const int64_t width = std::min(kTile, b.size - j0);
+        for (int64_t i = 0; i < height; i++) {
+          const T* p = x + from + i * a.from + j0 * b.from;
+          T* q = y + to + i * a.to + j0;
+          for (int64_t j = 0; j < width; j++) q[j] = p[j * b.from];
+        }
+      }
+    });
+  });
+}
+
+template <class T>
+void copyStrided(const T* x, T* y, std::vector<Axis> axes) {
+  const Axis inner = axes.back();
+  axes.pop_back();
+  int64_t rows = 1;
+  for (const Axis& a : axes) rows *= a.size;
+  auto contiguous = std::find_if(axes.begin(), axes.end(), [](const Axis& a) { return a.from == 1; });
+  if (inner.to == 1 && inner.from != 1 && inner.size > 1 && contiguous != axes.end()) {
+    const Axis a = *contiguous;
+    axes.erase(contiguous);
+    return copyTiles(x, y, axes, rows / a.size, a, inner);
+  }
+  copyRuns(x, y, axes, rows, inner);
+}
+
+/** The range of offsets that strides reach over a shape. */
+void reach(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, int64_t offset, int64_t& low, int64_t& high) {
+  low = high = offset;
+  for (size_t i = 0; i < shape.size(); i++) (strides[i] < 0 ? low : high) += (shape[i] - 1) * strides[i];
+}
+
+}  // namespace
+}  // namespace graft
+
+/** copy(x, offset, strides, y, offset, strides, shape): strides in elements, those of x also 0 or negative. */
+GRAFT_EXPORT(copy) {
+  using namespace graft;
+  const Buffer& x = args.buffer(0);
+  Buffer& y = args.buffer(3);
+  const int64_t offsetX = args.integer(1), offsetY = args.integer(4);
+  const auto from = args.ints(2), to = args.ints(5), shape = args.ints(6);
+  if (from.size() != shape.size() || to.size() != shape.size()) fail("copy: one stride per axis");
+  for (const int64_t n : shape) if (n == 0) return;
+  int64_t low, high, lowY, highY;
+  reach(shape, from, offsetX, low, high);
+  reach(shape, to, offsetY, lowY, highY);
+  if (low < 0 || high >= x.count || lowY < 0 || highY >= y.count || y.frozen()) fail("copy: out of bounds");
+  const auto axes = normalised(shape, from, to);
+  if (x.storage == Storage::BOOL && y.storage == Storage::BOOL)
+    return copyStrided(static_cast<const uint8_t*>(x.data) + offsetX, static_cast<uint8_t*>(y.data) + offsetY, axes);
+  if (sizeOf(y.storage) != 4 || x.storage == Storage::BOOL) fail("copy: the storages differ");
+  Scratch scratch;
+  const uint32_t* source = static_cast<const uint32_t*>(x.data) + offsetX;
+  if (sizeOf(x.storage) == 2) {  // widen no more than what is read
+    float* wide = scratch.floats(high - low + 1);
+    toFloat(x, low, high - low + 1, wide);
+    source = reinterpret_cast<const uint32_t*>(wide) + (offsetX - low);
+  }
+  copyStrided(source, static_cast<uint32_t*>(y.data) + offsetY, axes);
+}
