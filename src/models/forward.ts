@@ -66,11 +66,6 @@ export class Forward implements Pass {
     return this.grafts.reduce((n, g) => n + g.positionOffset, 0);
   }
 
-  /** Runs what lies below the first block, off the tape unless something there is trained. */
-  below<T>(run: () => T): T {
-    return this.firstTrained > -1 ? untracked(run) : run();
-  }
-
   /** Runs what lies below the first block; unless something is trained there, it leaves nothing on the tape. */
   stem<T extends Tensor | Tokens>(run: () => T): T {
     return this.within(-1, run);

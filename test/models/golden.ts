@@ -40,7 +40,7 @@ export function batchOf(g: Golden): Batch {
 
 /** Last hidden states and logits, at positions that are not padding. */
 export function compute(model: Model, checkpoint: Checkpoint, golden: Golden, head: Head, grafts: ActiveGraft[] = [], options: ForwardOptions = {}): { hidden: Float32Array; logits: Float32Array } {
-  const out = { hidden: new Float32Array(), logits: new Float32Array() };
+  const out: { hidden: Float32Array; logits: Float32Array } = { hidden: new Float32Array(), logits: new Float32Array() };
   tf.tidy(() => {
     const f = new Forward(model.sites, checkpoint, grafts, options);
     const features = model.backbone(f, batchOf(golden));

@@ -20,7 +20,8 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, option
   const heads = (t: tf.Tensor4D): tf.Tensor4D => {
     const th = tf.transpose(t, [0, 2, 1, 3]);
     if (Hkv === H || t === q) return th;
-    const wide = tf.tile(tf.expandDims(th, 2), [1, 1, H / Hkv, 1, 1]);
+    // In four dimensions: TensorFlow.js has no gradient for tiling five.
+    const wide = tf.tile(tf.reshape(th, [B * Hkv, 1, Tk, dh]), [1, H / Hkv, 1, 1]);
     return tf.reshape(wide, [B, H, Tk, dh]);
   };
   let scores = tf.mul(tf.matMul(heads(q), heads(k), false, true), scale) as tf.Tensor4D;
