@@ -1,0 +1,85 @@
+import { usageError } from '../errors.js';
+import type { Graft } from '../formats/graft.js';
+import type { Arguments, Command } from './command.js';
+import { common } from './common.js';
+
+const command: Command = {
+  name: 'merge',
+  summary: 'fold grafts into a model, or merge grafts or checkpoints',
+  description: [
+    'With --model and --graft the grafts are folded into the weights, in order: the checkpoint that comes out computes what the model with its grafts computes. A graft that is no change of weights is refused.',
+    'With --graft alone, grafts become one graft; LoRA changes are added exactly, and their ranks add. With operands, checkpoints are merged; --model is the base they were trained from. With --model, --graft and --method each graft is folded into the model and the models are merged.',
+    'Weights are read and written a few tensors at a time. A checkpoint keeps the shards and the float types of the model, or of the first operand.',
+  ],
+  operands: { usage: '[DIR]...', describe: 'checkpoints to merge' },
+  options: {
+    ...common('model', 'graft', 'output'),
+    method: { type: 'string', metavar: 'NAME', describe: 'how to merge models or grafts; default: linear, or exact folding for --model with --graft' },
+    weight: { type: 'string', metavar: 'W,...', describe: 'a weight for each operand or graft, in order; default: 1 each' },
+    ...common('backend', 'threads', 'seed', 'quiet'),
+  },
+  choices: [{ option: 'method', entries: async () => [...(await import('../merging/registry.js')).MERGING] }],
+  examples: [
+    { does: 'a model of its own from a base and a graft', command: 'graft merge -m bert/ -g sentiment.safetensors -o bert-sentiment/' },
+    { does: 'the mean of two grafts', command: 'graft merge -g a.safetensors -g b.safetensors --method linear --weight .5,.5 -o c.safetensors' },
+    { does: 'TIES of two fine-tuned models', command: 'graft merge --method ties --density .2 -m base/ a/ b/ -o out/' },
+  ],
+  async run(args) {
+    const { startCompute } = await import('../compute.js');
+    await startCompute(args);
+    if (args._.length > 0 && args.graft.length > 0) throw usageError('checkpoints as operands and --graft do not go together: fold the graft into its model first');
+    if (args._.length > 0) return mergeOperands(args);
+    if (args.graft.length === 0) throw usageError('nothing to merge: give grafts with --graft, or checkpoints as operands');
+    const { readGraft } = await import('../formats/graft.js');
+    const grafts: Graft[] = [];
+    for (const path of args.graft) grafts.push(await readGraft(path));
+    return args.model ? mergeInto(args, grafts) : mergeAmongst(args, grafts);
+  },
+};
+
+export default command;
+
+/** Grafts into their base: at once, or each by itself and then the models by a method. */
+async function mergeInto(args: Arguments, grafts: readonly Graft[]): Promise<void> {
+  const [{ openCheckpoint }, { fold }, { writeModel }, { mergeModels }] = await Promise.all([
+    import('../formats/checkpoint.js'), import('../merging/exact.js'), import('../merging/stream.js'), import('../merging/models.js')]);
+  const checkpoint = await openCheckpoint(args.model);
+  if (!args.method) {
+    if (args.weight) throw usageError('--weight needs --method: folded grafts count as they are');
+    await writeModel(args.output, await fold(checkpoint, grafts));
+  } else {
+    const models = [];
+    for (const graft of grafts) models.push(await fold(checkpoint, [graft]));
+    await writeModel(args.output, mergeModels({ base: await fold(checkpoint, []), models, ...(await chosen(args, models.length)) }));
+  }
+  checkpoint.close();
+}
+
+async function mergeAmongst(args: Arguments, grafts: readonly Graft[]): Promise<void> {
+  const [{ mergeGrafts }, { writeGraft }, { writeOutput }] = await Promise.all([import('../merging/grafts.js'), import('../formats/graft.js'), import('../formats/output.js')]);
+  const { method, weights, config } = await chosen(args, grafts.length);
+  const merged = mergeGrafts(grafts, method, weights, config, [...new Set(grafts.flatMap((g) => g.history)), args.commandLine]);
+  await writeOutput(args.output, (out) => writeGraft(out, merged));
+}
+
+async function mergeOperands(args: Arguments): Promise<void> {
+  const [{ openCheckpoint }, { fold }, { writeModel }, { mergeModels }] = await Promise.all([
+    import('../formats/checkpoint.js'), import('../merging/exact.js'), import('../merging/stream.js'), import('../merging/models.js')]);
+  const base = args.model ? await fold(await openCheckpoint(args.model), []) : null;
+  const models = [];
+  for (const path of args._) models.push(await fold(await openCheckpoint(path), []));
+  const merged = mergeModels({ base, models, ...(await chosen(args, models.length)) });
+  await writeModel(args.output, merged);
+  merged.close();
+}
+
+/** The method with its configuration, and a weight for each of `count` inputs. */
+async function chosen(args: Arguments, count: number) {
+  const { mergingMethod } = await import('../merging/registry.js');
+  const method = mergingMethod(args.method ?? 'linear');
+  const own = Object.entries(method.options).map(([name, spec]) => [name, args[name] ?? spec.default]);
+  const weights = args.weight ? String(args.weight).split(',').map(Number) : new Array<number>(count).fill(1);
+  if (weights.some((w) => !Number.isFinite(w)) || /(^|,)\s*(,|$)/.test(args.weight ?? '1')) throw usageError(`--weight takes numbers with commas between them, not '${args.weight}'`);
+  if (weights.length !== count) throw usageError(`--weight gives ${weights.length} weights for ${count} inputs`);
+  return { method, weights, config: { ...Object.fromEntries(own), seed: args.seed } };
+}
