@@ -16,7 +16,7 @@ export class Runtime {
   private constructor(readonly checkpoint: Checkpoint, readonly model: Model, readonly grafts: readonly ActiveGraft[], readonly head: Head | null, private readonly words: Tokenizer | null) {}
 
   /**
-   * @param options.trainable the tensors of the grafts become variables
+   * @param options.trainable the tensors of the last graft become variables; those before it stay as they are
    * @throws GraftError where a file is missing, broken, or does not fit
    */
   static async open({ model: path, grafts = [], trainable = false }: { model: string; grafts?: readonly Graft[]; trainable?: boolean }): Promise<Runtime> {
@@ -24,7 +24,7 @@ export class Runtime {
     const model = await loadModel(checkpoint);
     for (const graft of grafts) checkFits(graft, checkpoint);
     const active: ActiveGraft[] = [];
-    for (const graft of grafts) active.push(await activate(graft, model, { train: trainable }));
+    for (const [i, graft] of grafts.entries()) active.push(await activate(graft, model, { train: trainable && i === grafts.length - 1 }));
     const head = grafts.map((g) => g.head).findLast((h) => h !== null) ?? model.head;
     const words = model.input === 'text' && existsSync(join(path, 'tokenizer.json')) ? new Tokenizer(path, model.maxLength ?? Infinity) : null;
     return new Runtime(checkpoint, model, active, head, words);

@@ -42,6 +42,7 @@ async function pixelsOf(image: unknown, shape: readonly number[] | null, where: 
   if (!(bytes instanceof Uint8Array)) throw dataError(`${where}: is neither bytes nor {bytes, path}`);
   if (!shape) return decodeImage(bytes, where);
   const [height, width, channels] = shape;
+  if (shape.length !== 3 || (channels !== 1 && channels !== 3)) throw dataError(`${where}: raw images are height×width×3 or ×1, not ${shape.join('×')}`);
   if (bytes.length !== height * width * channels) throw dataError(`${where}: has ${bytes.length} bytes, not ${shape.join('×')}`);
   return { data: channels === 3 ? bytes : grey(bytes), height, width };
 }
@@ -62,8 +63,9 @@ const grey = (data: Uint8Array): Uint8Array => {
   return rgb;
 };
 
+/** Bilinear over the area of each new pixel, as Hugging Face's image processors do by default. */
 const resize = async ({ data, height, width }: Pixels, H: number, W: number): Promise<Uint8Array> =>
-  sharp(data, { raw: { width, height, channels: 3 } }).resize(W, H, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer();
+  sharp(data, { raw: { width, height, channels: 3 } }).resize(W, H, { fit: 'fill', kernel: 'linear' }).raw().toBuffer();
 
 /** The shape in a raw image column's metadata, e.g. "32,32,3"; null for encoded images. */
 export function rawShape(metadata: ReadonlyMap<string, string> | undefined): number[] | null {
