@@ -26,8 +26,9 @@ export interface Site {
   /** What the module does in any architecture: query key value output up gate down patch pooler head self embed … */
   role: string;
   dimIn: number;
+  /** 0 at the last layer of a head that only a graft brings. */
   dimOut: number;
-  /** Names of the frozen tensors the module owns. */
+  /** Names of the frozen tensors the module owns. Those of a `head` may be in the graft rather than in the checkpoint. */
   weight?: string;
   bias?: string;
   /** The stored weight is [in, out] (GPT-2's Conv1D). */
