@@ -7,6 +7,7 @@ import { Tokenizer } from './data/tokenizer.js';
 import { usageError } from './errors.js';
 import { openCheckpoint, type Checkpoint } from './formats/checkpoint.js';
 import { checkFits, type Graft } from './formats/graft.js';
+import { alignNames } from './formats/naming.js';
 import { Forward, type ForwardOptions } from './models/forward.js';
 import type { Batch, Features, Head, Model } from './models/model.js';
 import { loadModel } from './models/registry.js';
@@ -19,9 +20,10 @@ export class Runtime {
    * @param options.trainable the tensors of the last graft become variables; those before it stay as they are
    * @throws GraftError where a file is missing, broken, or does not fit
    */
-  static async open({ model: path, grafts = [], trainable = false }: { model: string; grafts?: readonly Graft[]; trainable?: boolean }): Promise<Runtime> {
+  static async open({ model: path, grafts: given = [], trainable = false }: { model: string; grafts?: readonly Graft[]; trainable?: boolean }): Promise<Runtime> {
     const checkpoint = await openCheckpoint(path);
     const model = await loadModel(checkpoint);
+    const grafts = given.map((graft) => alignNames(graft, checkpoint));
     for (const graft of grafts) checkFits(graft, checkpoint);
     const active: ActiveGraft[] = [];
     for (const [i, graft] of grafts.entries()) active.push(await activate(graft, model, { train: trainable && i === grafts.length - 1 }));

@@ -81,7 +81,8 @@ function headInit(tensor: HeadTensor, all: readonly HeadTensor[]): Init {
   }
 }
 
-const defaults = (options: OptionSpecs): Record<string, unknown> =>
+/** The values options have when they are not given. */
+export const defaults = (options: OptionSpecs): Record<string, unknown> =>
   Object.fromEntries(Object.entries(options).filter(([, o]) => o.default !== undefined && o.default !== null).map(([name, o]) => [name, o.default]));
 
 const withoutUndefined = (config: Record<string, unknown>): Record<string, unknown> =>

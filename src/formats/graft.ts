@@ -111,7 +111,7 @@ function mismatch(name: string, shape: number[], checkpoint: Checkpoint, modules
   const module = parts.slice(0, depth).join('.');
   const rest = parts.slice(depth);
   if (depth > 0 && /^\d+$/.test(rest[0])) return `it changes '${name}', there is no ${module}.${rest[0]}`;
-  const lora = /^lora_(embedding_)?([AB])$/.exec(rest[0]);
+  const lora = /^lora_(embedding_)?([AB])0?$/.exec(rest[0]);
   if (!lora) return rest.some((p) => p.startsWith('lora_')) ? `it changes '${name}', there is no such module` : null;
   const weight = `${module}.weight`;
   if (!checkpoint.has(weight)) return `it changes '${module}', which has no weight`;

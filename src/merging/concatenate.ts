@@ -34,6 +34,8 @@ export function concatenateLora(parts: readonly { graft: Graft; weight: number }
     tensors.set(`${module}.${stem}B${end}`, B);
   }
   const loraBias = biases.size > 0;
+  const table = loraBias && [...modules].find(([, { end }]) => end === '')?.[0];
+  if (table) throw dataError(`one graft has a bias on B and one changes the embedding '${table}', where there is none: give --model to fold both into it`);
   if (loraBias) for (const [module, { factors }] of modules) tensors.set(`${module}.lora_B.bias`, biasOf(biases.get(`${module}.lora_B.bias`), factors[0].B.shape[0]));
   return { ...parts[0].graft, config: configOf(ranks, parts, loraBias), tensors };
 }

@@ -1,5 +1,6 @@
 import { tf, type Tensor } from '@graft/kernels';
 import type { LowRankChange, Method, Params } from '../adapters/method.js';
+import { defaults } from '../adapters/instantiate.js';
 import { deltaRows } from '../adapters/low-rank.js';
 import { loadMethod } from '../adapters/registry.js';
 import { dataError, GraftError } from '../errors.js';
@@ -42,22 +43,23 @@ class Layer {
   /** Whole tensors by checkpoint name. */
   readonly replaced = new Map<string, StoredTensor>();
   private readonly names = new Map<Site, Map<string, string>>();
+  private readonly config: Record<string, unknown>;
 
   constructor(readonly method: Method, readonly graft: Graft, model: Model) {
-    const sites = method.sites(model, graft.config);
-    const shared = method.shared?.(model, graft.config, sites) ?? [];
+    this.config = { ...defaults(method.options), ...graft.config };
+    const sites = method.sites(model, this.config);
+    const shared = method.shared?.(model, this.config, sites) ?? [];
     const claimed = new Set(shared.map((s) => s.name));
     for (const site of sites) {
       const names = new Map(shared.map((s) => [s.name, s.name]));
-      for (const spec of method.params(site, graft.config, model)) {
+      for (const spec of method.params(site, this.config, model)) {
         const name = `${site.name}.${spec.name}`, stored = graft.tensors.get(name);
         claimed.add(name);
-        // A method may have dropped what it owned at a site.
-        if (!stored) continue;
-        if (stored.shape.join() !== spec.shape.join()) throw dataError(`the graft's tensor '${name}' is [${stored.shape}]; ${method.name} with its configuration has [${spec.shape}]`);
+        if (!stored) throw dataError(`the graft does not fit the model: '${name}' is not in it`);
+        if (!spec.elastic && stored.shape.join() !== spec.shape.join()) throw dataError(`the graft's tensor '${name}' is [${stored.shape}]; ${method.name} with its configuration has [${spec.shape}]`);
         names.set(spec.name, name);
       }
-      if (names.size > shared.length) this.place(site, names);
+      this.place(site, names);
     }
     for (const [name, tensor] of graft.tensors) if (!claimed.has(name)) this.replaced.set(name, tensor);
   }
@@ -78,13 +80,13 @@ class Layer {
   }
 
   rewritten(site: Site, W: Tensor): Tensor {
-    const { method, graft: { config } } = this, p = this.params(site);
+    const { method, config } = this, p = this.params(site);
     const base = method.rebase?.(site, W, p, config) ?? W;
     return method.reweight?.(site, base, p, config) ?? base;
   }
 
   change(site: Site): LowRankChange | undefined {
-    return this.method.weightChange?.(site, this.params(site), this.graft.config);
+    return this.method.weightChange?.(site, this.params(site), this.config);
   }
 
   /** The site's parameters carry a change of its bias. */
