@@ -1,11 +1,32 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { hasKernel, runKernel, withGradient } from '../fused.js';
 
 export type Activation = 'none' | 'relu' | 'gelu' | 'gelu_new' | 'silu' | 'tanh' | 'sigmoid';
 
-/** Reference, element-wise. `gelu` is x Φ(x); `gelu_new` its tanh approximation (Hendrycks & Gimpel, 2016); `silu` x σ(x). */
+/** Native kernels; the gradient of each, `${kernel}Grad`, takes dy and this side of the activation. */
+const KERNELS: Record<Exclude<Activation, 'none'>, { kernel: string; from: 'x' | 'y' }> = {
+  relu: { kernel: 'Relu', from: 'y' },
+  tanh: { kernel: 'Tanh', from: 'y' },
+  sigmoid: { kernel: 'Sigmoid', from: 'y' },
+  gelu: { kernel: 'Gelu', from: 'x' },
+  gelu_new: { kernel: 'GeluNew', from: 'x' },
+  silu: { kernel: 'Silu', from: 'x' },
+};
+
+/** Element-wise. `gelu` is x Φ(x); `gelu_new` its tanh approximation (Hendrycks & Gimpel, 2016); `silu` x σ(x). */
 export function activate<T extends tf.Tensor>(x: T, kind: Activation): T {
+  if (kind === 'none') return x;
+  const { kernel, from } = KERNELS[kind];
+  if (!hasKernel(`${kernel}Grad`)) return reference(x, kind);
+  return withGradient<tf.Tensor>({ x }, (save) => {
+    const y = runKernel(kernel, { x });
+    save([from === 'x' ? x : y]);
+    return y;
+  }, (dy, [saved]) => ({ x: () => runKernel(`${kernel}Grad`, { dy, [from]: saved }) })) as T;
+}
+
+function reference<T extends tf.Tensor>(x: T, kind: Exclude<Activation, 'none'>): T {
   switch (kind) {
-    case 'none': return x;
     case 'relu': return tf.relu(x);
     case 'tanh': return tf.tanh(x);
     case 'sigmoid': return tf.sigmoid(x);
