@@ -17,6 +17,7 @@ export { batchNorm, batchNormTrain } from './ops/batch-norm.js';
 export { conv2d, type ConvOptions } from './ops/conv.js';
 export { embedding } from './ops/embedding.js';
 export { rotary } from './ops/rotary.js';
+export { logSoftmax, softmax } from './ops/softmax.js';
 export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';
 export { dropout } from './ops/dropout.js';
 export { adamwStep, sgdStep, type AdamWOptions, type SgdOptions } from './ops/optimise.js';

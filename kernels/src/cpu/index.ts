@@ -7,3 +7,4 @@ import './reduce.js';
 import './move.js';
 import './gather.js';
 import './resize.js';
+import './rows.js';
