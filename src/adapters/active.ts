@@ -1,5 +1,4 @@
 import { tf, untracked, type Tensor, type Tensor4D, type Variable } from '@graft/kernels';
-import type { WeightSource } from '../models/forward.js';
 import type { Head, Model } from '../models/model.js';
 import type { AttentionCall, Pass, Site, SiteCall, Tokens } from '../models/site.js';
 import { runLowRank } from './low-rank.js';
@@ -16,7 +15,7 @@ export class ActiveGraft {
    * @param specs what each tensor is: weight decay and learning-rate scale are found here
    */
   constructor(readonly method: Method, readonly config: Record<string, unknown>, readonly model: Model, readonly head: Head | null,
-    readonly tensors: Map<string, Variable | Tensor>, readonly specs: ReadonlyMap<string, ParamSpec>) {
+    readonly tensors: Map<string, Variable | Tensor>, readonly specs: Map<string, ParamSpec>) {
     this.bind();
   }
 

@@ -7,6 +7,9 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   bitfit: () => import('./bitfit.js'),
   linear: () => import('./linear.js'),
   lora: () => import('./lora.js'),
+  bottleneck: () => import('./bottleneck.js'),
+  prefix: () => import('./prefix.js'),
+  prompt: () => import('./prompt.js'),
 };
 
 export const methodNames = (): string[] => Object.keys(METHODS).sort();

@@ -17,8 +17,8 @@ const FAMILIES: Record<string, { prefix: string; stem: string }> = {
   vit: { prefix: 'vit.', stem: 'ViT' },
 };
 
-/** Modules that stand beside the body. */
-const BESIDE = /^(classifier|score|lm_head|cls|qa_outputs)(\.|$)/;
+/** What stands beside the body: heads, and tensors of grafts that belong to no module. */
+const BESIDE = /^(classifier|score|lm_head|cls|qa_outputs|prompt_embeddings|prompt_encoder|shared)(\.|$)/;
 
 export const isHeadName = (name: string): boolean => BESIDE.test(name);
 
