@@ -35,3 +35,12 @@ export function corruptionsOf(kinds: string): Corruption[] {
     return [found];
   });
 }
+
+/** `5`, `1,3,5` or `1-5`. @throws GraftError (usage) */
+export function parseSeverities(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const [, low, high] = /^([1-5])(?:-([1-5]))?$/.exec(part) ?? [];
+    if (!low) throw usageError(`--severity ${text}: write numbers 1 to 5, as 5, 1,3,5 or 1-5`);
+    return Array.from({ length: Math.max(0, Number(high ?? low) - Number(low) + 1) }, (_, i) => Number(low) + i);
+  });
+}

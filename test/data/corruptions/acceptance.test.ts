@@ -34,7 +34,7 @@ for (const [kind, expected] of Object.entries(EXPECTED)) {
   test(`${kind}: mean differences at the five severities`, () => {
     expected.forEach((value, i) => {
       const got = meanDifference(kind, i + 1);
-      assert.ok(Math.abs(got - value) < 0.02, `severity ${i + 1}: ${got.toFixed(3)}, expected ${value}`);
+      assert.ok(Math.abs(got - value) < 0.05, `severity ${i + 1}: ${got.toFixed(3)}, expected ${value}`);
     });
   });
 }

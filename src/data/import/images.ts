@@ -1,0 +1,80 @@
+import { Binary, Field, FixedSizeBinary, Schema, Struct, Utf8 } from 'apache-arrow';
+import sharp from 'sharp';
+import { dataError, usageError } from '../../errors.js';
+import { withMedia } from '../../formats/features.js';
+import type { Row } from '../../formats/rows.js';
+import { decodeImage } from '../image-input.js';
+import type { RgbImage } from '../raster.js';
+import { batched, eachInput, type Imported, type Importer } from './importer.js';
+import { memberOptions, members, PathColumns } from './members.js';
+import type { ImportInput } from './input.js';
+
+const IMAGE = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|heif)$/i;
+
+export const images: Importer = {
+  name: 'images',
+  summary: 'pictures in a folder, a tar archive or a file; the class is the name of the folder they are in',
+  extensions: ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif'],
+  options: {
+    raw: { type: 'boolean', describe: 'write decoded pixels (uint8, height × width × 3) instead of the encoded bytes', default: false },
+    size: { type: 'string', metavar: 'H[,W]', describe: 'with --raw: resize to this' },
+    ...memberOptions,
+  },
+  async read(inputs, options) {
+    const columns = new PathColumns(options.pattern as string);
+    return options.raw ? raw(inputs, columns, parseSize(options.size as string | undefined)) : encoded(inputs, columns);
+  },
+};
+
+/** Encoded media and where they came from, as `datasets` writes Image and Audio columns. */
+export const mediaField = (name: string): Field =>
+  new Field(name, new Struct([new Field('bytes', new Binary(), true), new Field('path', new Utf8(), true)]), true);
+
+export const texts = (names: readonly string[]): Field[] => names.map((n) => new Field(n, new Utf8(), true));
+
+/** Fixed-size uint8 pixels, HWC. */
+export const rawField = (name: string, shape: readonly number[]): Field =>
+  new Field(name, new FixedSizeBinary(shape.reduce((a, b) => a * b, 1)), false, new Map([['shape', shape.join(',')]]));
+
+function encoded(inputs: readonly ImportInput[], columns: PathColumns): Imported {
+  const schema = withMedia(new Schema([mediaField('image'), ...texts(columns.names)]), 'image', 'Image');
+  const rows = eachInput(inputs, async function* (input): AsyncGenerator<Row> {
+    for await (const { path, bytes } of members(input, IMAGE, 'pictures')) yield { image: { bytes, path }, ...columns.of(path, input.name) };
+  });
+  return { schema, batches: batched(schema, rows, (row) => (row.image as { bytes: Uint8Array }).bytes.length) };
+}
+
+async function raw(inputs: readonly ImportInput[], columns: PathColumns, size: [number, number] | null): Promise<Imported> {
+  const [H, W] = size ?? await firstSize(inputs[0]);
+  const schema = new Schema([rawField('image', [H, W, 3]), new Field('path', new Utf8(), true), ...texts(columns.names)]);
+  const rows = eachInput(inputs, async function* (input): AsyncGenerator<Row> {
+    for await (const { path, bytes } of members(input, IMAGE, 'pictures')) {
+      const where = `${input.name}: ${path}`;
+      const image = await decodeImage(bytes, where);
+      const fits = image.height === H && image.width === W;
+      if (!fits && !size) throw dataError(`${where}: is ${image.height}×${image.width} where the first picture is ${H}×${W}; --size brings all to one size`);
+      yield { image: fits ? image.data : await resize(image, H, W), path, ...columns.of(path, input.name) };
+    }
+  });
+  return { schema, batches: batched(schema, rows, () => H * W * 3) };
+}
+
+async function firstSize(input: ImportInput): Promise<[number, number]> {
+  await input.keep();
+  for await (const { path, bytes } of members(input, IMAGE, 'pictures')) {
+    const { height, width } = await decodeImage(bytes, `${input.name}: ${path}`);
+    return [height, width];
+  }
+  throw dataError(`${input.name}: holds no pictures`);
+}
+
+/** `H` or `H,W`. @throws GraftError (usage) */
+export function parseSize(text: string | undefined): [number, number] | null {
+  if (text === undefined) return null;
+  const sizes = text.split(/[,x]/).map(Number);
+  if (sizes.length > 2 || sizes.some((n) => !Number.isInteger(n) || n < 1)) throw usageError(`--size ${text}: write it as H,W in pixels`);
+  return [sizes[0], sizes[1] ?? sizes[0]];
+}
+
+const resize = ({ data, height, width }: RgbImage, H: number, W: number): Promise<Uint8Array> =>
+  sharp(data, { raw: { width, height, channels: 3 } }).resize(W, H, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer();
