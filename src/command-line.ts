@@ -11,7 +11,7 @@ export async function parseCommandLine(command: Command, argv: string[]): Promis
   const parser = describe(command, specs, chosen, argv);
   if (helps) return { help: `${await parser.getHelp()}\n` };
   const parsed = parser.parseSync() as Record<string, unknown>;
-  const args: Arguments = { _: (parsed._ as unknown[]).map(String), commandLine: shellLine(['graft', command.name, ...argv]) };
+  const args: Arguments = { _: (parsed._ as unknown[]).map(String), commandLine: shellLine(['graft', command.name, ...withoutIncidentals(argv, specs)]) };
   for (const [name, spec] of Object.entries(specs)) args[name] = value(name, spec, parsed[name]);
   if (args._.length > 0 && !command.operands) throw usageError(`unexpected operand '${args._[0]}'; graft ${command.name} --help shows the usage`);
   return { args };
@@ -79,6 +79,18 @@ function single(name: string, spec: OptionSpec, raw: unknown): unknown {
   const { min = -Infinity, max = Infinity } = spec;
   if (number < min || number > max) throw usageError(`--${kebab(name)} ${number} is out of range: ${spec.min ?? '…'} to ${spec.max ?? '…'}`);
   return number;
+}
+
+/** The words without the options that change nothing in the result. */
+function withoutIncidentals(argv: string[], specs: OptionSpecs): string[] {
+  const kept: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const long = /^--(?:no-)?([^=]+)/.exec(argv[i])?.[1], short = /^-([a-zA-Z])/.exec(argv[i])?.[1];
+    const spec = Object.entries(specs).find(([name, o]) => kebab(name) === long || (short !== undefined && o.alias === short))?.[1];
+    if (!spec?.incidental) kept.push(argv[i]);
+    else if (spec.type !== 'boolean' && (long ? !argv[i].includes('=') : argv[i].length === 2)) i++; // its value is the next word
+  }
+  return kept;
 }
 
 /** The words as a shell would need them written. */

@@ -22,7 +22,7 @@ export async function predictTable(args: Arguments, table: Table): Promise<{ kin
   const runtime = await openRuntime({ model: args.model, grafts: await Promise.all((args.graft as string[]).map(readGraft)) });
   if (!runtime.head) throw usageError(`${args.model}: has no task head; give a graft that has one (graft init-adapter --task)`);
   const objective = await loadObjective(runtime.head.task);
-  objective.require(table);
+  objective.require(table, {});
   const p: Preparation = { runtime, table, maxLength: args.maxLength ?? (runtime.model.input === 'text' ? runtime.tokenizer.maxLength : 0), options: {}, seed: args.seed };
   const labels = runtime.head.labels ?? [];
   async function* rows(): AsyncGenerator<Prediction> {
@@ -49,7 +49,7 @@ export async function predictRows(objective: Objective, rows: readonly Row[], fi
 /** The same from prepared examples. */
 export function predictExamples(objective: Objective, examples: readonly Example[], p: Preparation): Row[] {
   const { inputs, targets } = objective.batch(examples, 0, p);
-  const rows = scoped(() => objective.outputs(p.runtime.logits(inputs), examples, targets, p));
+  const rows = scoped(() => objective.outputs(p.runtime.logits(inputs, {}, targets.positions), examples, targets, p));
   disposeBatch(inputs as never);
   return rows;
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Tensor } from '@graft/kernels';
+import { embedding, tf, type Tensor, type Tensor2D } from '@graft/kernels';
 import type { ActiveGraft } from './adapters/active.js';
 import { activate } from './adapters/instantiate.js';
 import { Tokenizer } from './data/tokenizer.js';
@@ -56,11 +56,16 @@ export class Runtime {
     return this.model.backbone(this.forward(options), batch);
   }
 
-  /** Logits of the task in use: [B, C], or [B, T, C or V]. @throws GraftError (usage) without a head */
-  logits(batch: Batch, options: ForwardOptions = {}): Tensor {
+  /**
+   * Logits of the task in use: [B, C], or [B, T, C or V].
+   * @param positions of the B·T token positions only these, for heads that read each alone: [1, N, V]
+   * @throws GraftError (usage) without a head
+   */
+  logits(batch: Batch, options: ForwardOptions = {}, positions?: Int32Array): Tensor {
     if (!this.head) throw usageError(`${this.checkpoint.path}: has no task head; give a graft that has one (graft init-adapter --task)`);
     const forward = this.forward(options);
-    return this.model.logits(forward, this.model.backbone(forward, batch), this.head);
+    const features = this.model.backbone(forward, batch);
+    return this.model.logits(forward, positions ? at(features, positions) : features, this.head);
   }
 
   dispose(): void {
@@ -70,3 +75,8 @@ export class Runtime {
 }
 
 export const openRuntime = Runtime.open;
+
+function at({ hidden }: Features, positions: Int32Array): Features {
+  const rows = tf.reshape(hidden, [-1, hidden.shape.at(-1)!]) as Tensor2D;
+  return { hidden: embedding(rows, tf.tensor2d(positions, [1, positions.length], 'int32')), mask: null };
+}

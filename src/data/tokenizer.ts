@@ -16,6 +16,8 @@ export class Tokenizer {
   private readonly inner: HuggingFaceTokenizer;
   private readonly added: ReadonlyMap<string, number>;
   private readonly byteLevel: boolean;
+  /** A word's first token carries the space before it. */
+  private readonly spaced: boolean;
   /** A pair's second text is segment 1. */
   private readonly segmented: boolean;
   /** Special tokens before a text. */
@@ -41,6 +43,7 @@ export class Tokenizer {
     // Found in normalised text, an added token looks as the normaliser leaves it.
     this.added = new Map(added.flatMap((t) => [[t.content, t.id], [this.inner.normalizer?.normalize(t.content) ?? t.content, t.id]]));
     this.byteLevel = usesBytes(json.pre_tokenizer);
+    this.spaced = !['WordPiece', 'WordLevel'].includes(String((json.model as { type?: string } | undefined)?.type));
     // RoBERTa has one segment, whatever the library says.
     this.segmented = (json.post_processor as { type?: string } | null)?.type !== 'RobertaProcessing';
     const mark = '\u0000';
@@ -95,6 +98,28 @@ export class Tokenizer {
 
   private idOf(token: string): number {
     return this.added.get(token) ?? this.inner.token_to_id(token) ?? this.inner.model!.unk_token_id ?? 0;
+  }
+
+  /** The positions of each word's tokens: pieces that go on a word (##…, or without the space before) belong to it. Special tokens are in none. */
+  words(ids: readonly number[]): number[][] {
+    const words: number[][] = [];
+    ids.forEach((id, i) => {
+      if (this.specialIds.has(id)) return;
+      const continues = i > 0 && !this.specialIds.has(ids[i - 1]) && this.continues(this.inner.id_to_token(id) ?? '');
+      if (continues) words.at(-1)!.push(i);
+      else words.push([i]);
+    });
+    return words;
+  }
+
+  private continues(piece: string): boolean {
+    if (this.spaced) return !/^[\u2581\u0120\u010a]/.test(piece); // ▁, and byte-level space and line end
+    return piece.startsWith('##');
+  }
+
+  /** The text of tokens just as they spell it: no special tokens, and no spaces tidied up. */
+  surface(ids: readonly number[]): string {
+    return this.inner.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 
   decode(ids: readonly number[]): string {

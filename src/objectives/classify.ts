@@ -1,9 +1,10 @@
-import { crossEntropy, tf, type Scalar, type Tensor2D } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { padBatch } from '../data/encode.js';
 import { fittedPixels, rawShape, tensorOf, type Pixels } from '../data/image-input.js';
 import type { Encoded } from '../data/tokenizer.js';
+import type { Row } from '../formats/rows.js';
 import type { Example, Objective, Preparation } from './objective.js';
+import { labelSmoothing, totalLoss } from './scored.js';
 
 interface Labelled extends Example { label: number; text?: Encoded; image?: Pixels }
 
@@ -14,7 +15,7 @@ const classify: Objective<Labelled> = {
   task: 'classify',
   kind: 'class',
   metric: { name: 'accuracy', larger: true },
-  options: { labelSmoothing: { type: 'number', describe: 'share of the target spread over all classes', default: 0, min: 0, max: 1 } },
+  options: labelSmoothing,
   require: (table) => table.requireColumns([table.columns.includes('image') ? 'image' : 'text', 'label']),
 
   async prepare(rows, first, p) {
@@ -25,8 +26,7 @@ const classify: Objective<Labelled> = {
       return Promise.all(rows.map(async (row, i) => ({ length: 1, label: toLabel(row.label, first + i), image: await fittedPixels(row.image, shape, runtime.model.imageSize ?? null, where(p, first + i)) })));
     }
     return rows.map((row, i) => {
-      if (typeof row.text !== 'string') throw dataError(`${where(p, first + i)}: text is ${row.text === null ? 'missing' : 'no text'}`);
-      const text = runtime.tokenizer.encode(row.text, row.text_pair as string | undefined, maxLength);
+      const text = runtime.tokenizer.encode(textOf(row, 'text', p, first + i), row.text_pair as string | undefined, maxLength);
       return { length: text.ids.length, label: toLabel(row.label, first + i), text };
     });
   },
@@ -37,8 +37,7 @@ const classify: Objective<Labelled> = {
     return { inputs, targets: { count: examples.length, labels } };
   },
 
-  loss: (logits, { labels }, { labelSmoothing }) =>
-    tf.sum(crossEntropy(logits as Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing: Number(labelSmoothing ?? 0) })) as Scalar,
+  loss: totalLoss,
 
   outputs(logits, examples) {
     const C = logits.shape[1]!, z = logits.dataSync() as Float32Array;
@@ -49,6 +48,13 @@ const classify: Objective<Labelled> = {
 export default classify;
 
 export const where = ({ table }: Preparation, row: number): string => `${table.name}: row ${row + 1}`;
+
+/** A column's text. @throws GraftError (65) naming the row where there is none */
+export function textOf(row: Row, column: string, p: Preparation, number: number): string {
+  const value = row[column];
+  if (typeof value !== 'string') throw dataError(`${where(p, number)}: ${column} is ${value === null || value === undefined ? 'missing' : `${JSON.stringify(value)}, no text`}`);
+  return value;
+}
 
 /** Labels as class indices of the head: numbers, or names that the data or the head knows. */
 export function labelReader(p: Preparation, column = 'label'): (value: unknown, row: number) => number {

@@ -1,81 +1,95 @@
-import { crossEntropy, tf, type Tensor, type Tensor1D, type Tensor2D } from '@graft/kernels';
-import { dataError } from '../errors.js';
-import { padBatch } from '../data/encode.js';
-import type { Encoded } from '../data/tokenizer.js';
-import type { Row } from '../formats/rows.js';
-import { where } from './classify.js';
-import type { Example, Objective } from './objective.js';
-
-/** A tokenised text. Tokens from `scoredFrom` on are scored. */
-export interface Spoken extends Example { text: Encoded; row: number; scoredFrom: number; bytes: number }
-
-const IGNORED = -100;
+import { usageError } from '../errors.js';
+import type { Encoded, Tokenizer } from '../data/tokenizer.js';
+import { textOf } from './classify.js';
+import type { Objective, Preparation } from './objective.js';
+import { IGNORED, likelihoodRows, scoredBatch, totalLoss, type Spoken } from './scored.js';
+import { TEMPLATES } from './templates.js';
 
 /**
- * Causal language modelling: each token is predicted from those before it. With columns `prompt` and `response` only the response and
- * the end of text are scored; with `text`, everything but the first token.
+ * Causal language modelling, −Σ ln p(x_t | x_<t): everything but the first token of a `text`, or only the `response` to a prompt and the
+ * end of text after it. Labels lie at their own token here and are shifted when a batch is made.
  */
 const clm: Objective<Spoken> = {
   name: 'clm',
-  summary: 'causal language modelling; on prompts with responses the response alone is scored',
+  summary: 'causal language modelling; of prompts with responses the response alone is scored',
   task: 'clm',
   kind: 'text',
   metric: { name: 'token-nll', larger: false },
-  options: {},
-  require: (table) => table.requireColumns(table.columns.includes('response') ? ['prompt', 'response'] : ['text']),
+  options: {
+    template: { type: 'string', choices: Object.keys(TEMPLATES), describe: 'how columns become a prompt; default: plain where there is a response' },
+    pack: { type: 'boolean', default: false, describe: 'join texts, each closed by the end of text, and cut blocks of --max-length tokens' },
+  },
+  require: (table, options) => table.requireColumns(options.template || table.columns.includes('response') ? TEMPLATES[String(options.template ?? 'plain')].columns : ['text']),
 
   async prepare(rows, first, p) {
     const { tokenizer } = p.runtime;
+    const template = p.options.template || p.table.columns.includes('response') ? TEMPLATES[String(p.options.template ?? 'plain')] : null;
     return rows.map((row, i) => {
-      if (row.response === undefined) {
-        const text = tokenizer.encode(String(row.text), null, p.maxLength);
-        return { length: text.ids.length, text, row: first + i, scoredFrom: 1, bytes: Buffer.byteLength(String(row.text)) };
-      }
-      const prompt = String(row.prompt ?? ''), response = String(row.response);
-      // The whole is tokenised at once; a token that straddles the border belongs to the prompt.
-      const all = [...tokenizer.encode(prompt + response).ids, ...(tokenizer.endId === undefined ? [] : [tokenizer.endId])];
-      const border = commonPrefix(all, tokenizer.encode(prompt).ids, tokenizer.specialIds);
-      const dropped = Math.min(Math.max(0, all.length - p.maxLength), border);
-      const ids = all.slice(dropped, dropped + p.maxLength);
-      if (ids.length <= border - dropped) throw dataError(`${where(p, first + i)}: no token of the response is left within --max-length ${p.maxLength}`);
-      return { length: ids.length, text: { ids, types: ids.map(() => 0) }, row: first + i, scoredFrom: Math.max(1, border - dropped), bytes: Buffer.byteLength(response) };
+      const scored = textOf(row, template ? 'response' : 'text', p, first + i);
+      const spoken = template ? answer(tokenizer, template.prompt(row), scored) : whole(tokenizer, scored, p.options.pack === true);
+      const { ids, labels } = p.options.pack ? spoken : shorten(spoken, p.maxLength);
+      return { length: ids.length, text: encoded(ids), labels: Int32Array.from(labels), row: first + i, bytes: Buffer.byteLength(scored) };
     });
   },
 
-  batch(examples, _epoch, { runtime }) {
-    const inputs = padBatch(examples.map((e) => e.text), runtime.tokenizer.padId);
-    const T = inputs.ids.shape[1];
-    const labels = new Int32Array(examples.length * T).fill(IGNORED);
-    // The logits at t predict token t + 1.
-    examples.forEach((e, b) => { for (let t = e.scoredFrom; t < e.text.ids.length; t++) labels[b * T + t - 1] = e.text.ids[t]; });
-    return { inputs, targets: { count: Math.max(1, labels.reduce((n, l) => n + (l === IGNORED ? 0 : 1), 0)), labels } };
-  },
+  arrange: (examples, p) => (p.options.pack ? blocks(examples, p) : examples).filter((e) => e.labels.some((l, t) => t > 0 && l !== IGNORED)),
 
-  loss: (logits, { labels }) => tf.sum(tokenLoss(logits, labels)),
-  outputs: (logits, examples, { labels }) => likelihoodRows(logits, labels, examples),
+  // The logits at t predict token t + 1.
+  batch: (examples, _epoch, { runtime }) => scoredBatch(examples.map((e) => e.text), examples.map((e) => e.labels.subarray(1)), runtime.tokenizer.padId),
+  loss: totalLoss,
+  outputs: likelihoodRows,
 };
 
 export default clm;
 
-/** How many tokens of `whole` are those of the prompt, special tokens that close it aside. */
-function commonPrefix(whole: readonly number[], prompt: readonly number[], special: ReadonlySet<number>): number {
-  let end = prompt.length;
-  while (end > 0 && special.has(prompt[end - 1]) && whole[end - 1] !== prompt[end - 1]) end--;
-  return end;
+interface Labelled { ids: number[]; labels: number[] }
+
+const encoded = (ids: number[]): Encoded => ({ ids, types: ids.map(() => 0) });
+const end = (tokenizer: Tokenizer): number[] => (tokenizer.endId === undefined ? [] : [tokenizer.endId]);
+
+function whole(tokenizer: Tokenizer, text: string, closed: boolean): Labelled {
+  const { ids } = tokenizer.encode(text, null, Infinity);
+  const all = closed ? [...ids, ...end(tokenizer)] : ids;
+  return { ids: all, labels: all };
 }
 
-/** Negative log-likelihood at every position, 0 where nothing is scored: [B·T]. Only scored rows are computed. */
-export function tokenLoss(logits: Tensor, labels: Int32Array): Tensor1D {
-  return crossEntropy(tf.reshape(logits, [-1, logits.shape.at(-1)!]) as Tensor2D, tf.tensor1d(labels, 'int32'));
+/** Prompt and response are tokenised as one text, as the model will meet them; a token across the border belongs to the prompt. */
+function answer(tokenizer: Tokenizer, prompt: string, response: string): Labelled {
+  const ids = [...tokenizer.encode(prompt + response, null, Infinity).ids, ...end(tokenizer)];
+  const border = borderOf(tokenizer, ids, response.length);
+  return { ids, labels: ids.map((id, t) => (t < border ? IGNORED : id)) };
 }
 
-/** Total negative log-likelihood, scored tokens and bytes of each example. */
-export function likelihoodRows(logits: Tensor, labels: Int32Array, examples: readonly Spoken[]): Row[] {
-  const losses = tf.tidy(() => tokenLoss(logits, labels).dataSync());
-  const T = logits.shape[1]!;
-  return examples.map((e, b) => {
-    let nll = 0, tokens = 0;
-    for (let t = b * T; t < (b + 1) * T; t++) if (labels[t] !== IGNORED) { nll += losses[t]; tokens++; }
-    return { nll, tokens, bytes: e.bytes };
+/**
+ * The first token that lies wholly in the last `length` characters of a tokenised text. A token begins where the text of those before it
+ * ends; counted from the end, because a tokeniser may drop a space at the beginning.
+ */
+export function borderOf(tokenizer: Pick<Tokenizer, 'surface'>, ids: readonly number[], length: number): number {
+  const start = tokenizer.surface(ids).length - length;
+  let low = 0, high = ids.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (tokenizer.surface(ids.slice(0, middle)).length >= start) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Too long a text loses the beginning of its prompt first, then its end. */
+function shorten({ ids, labels }: Labelled, maxLength: number): Labelled {
+  const prompt = labels.findIndex((l) => l !== IGNORED);
+  const from = Math.min(Math.max(0, ids.length - maxLength), Math.max(0, prompt));
+  return { ids: ids.slice(from, from + maxLength), labels: labels.slice(from, from + maxLength) };
+}
+
+/** Blocks of equal length; what is left over at the end is dropped unless there is nothing else. */
+function blocks(examples: readonly Spoken[], { maxLength, runtime }: Preparation): Spoken[] {
+  if (!Number.isFinite(maxLength)) throw usageError('--pack needs --max-length: the tokeniser states none');
+  if (runtime.tokenizer.endId === undefined) throw usageError('--pack: the tokeniser has no end-of-text token to separate texts');
+  const ids = examples.flatMap((e) => e.text.ids), labels = examples.flatMap((e) => [...e.labels]);
+  const count = Math.max(1, Math.floor(ids.length / maxLength));
+  return Array.from({ length: count }, (_, b) => {
+    const at = (list: number[]): number[] => list.slice(b * maxLength, (b + 1) * maxLength);
+    return { length: at(ids).length, text: encoded(at(ids)), labels: Int32Array.from(at(labels)), row: b, bytes: 0 };
   });
 }

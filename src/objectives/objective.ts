@@ -24,8 +24,12 @@ export interface Example { length: number }
 export interface Targets {
   /** How many terms the loss sums: the mean over a step is over all of its micro-batches' terms. */
   count: number;
-  /** int32, flattened; -100 where nothing is scored. */
+  /** int32, one for each row of the logits, flattened; -100 where nothing is scored. */
   labels: Int32Array;
+  /** Where only some of the B·T token positions are scored: which. The logits are [1, N, V] of these alone. */
+  positions?: Int32Array;
+  /** The example each of `positions` belongs to. */
+  owners?: Int32Array;
 }
 
 /** A training objective: how rows become batches, and what is minimised. One object in one file. */
@@ -39,9 +43,11 @@ export interface Objective<E extends Example = Example> {
   metric: { name: string; larger: boolean };
   options: OptionSpecs;
   /** @throws GraftError (65) for a missing column */
-  require(table: Table): void;
+  require(table: Table, options: Record<string, unknown>): void;
   /** @throws GraftError (65) naming the row for a label out of range and the like */
   prepare(rows: readonly Row[], first: number, p: Preparation): Promise<E[]>;
+  /** Turns all prepared examples into what is trained on (packing); some may be left out. */
+  arrange?(examples: E[], p: Preparation): E[];
   /** @param epoch dynamic noise (masks) is a function of the seed, the epoch and the example */
   batch(examples: readonly E[], epoch: number, p: Preparation): { inputs: Batch; targets: Targets };
   /** The sum over scored terms: the step divides it by their number. */

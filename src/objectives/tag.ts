@@ -1,14 +1,12 @@
-import { crossEntropy, tf, type Scalar, type Tensor2D } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { padBatch } from '../data/encode.js';
 import type { Encoded } from '../data/tokenizer.js';
 import { argmax } from '../metrics/classification.js';
 import { labelReader, where } from './classify.js';
 import type { Example, Objective } from './objective.js';
+import { IGNORED, labelSmoothing, totalLoss } from './scored.js';
 
 interface Tagged extends Example { text: Encoded & { starts: number[] }; tags: number[] }
-
-const IGNORED = -100;
 
 /** Token classification: the tag of a word is scored at its first sub-token, nowhere else. */
 const tag: Objective<Tagged> = {
@@ -17,7 +15,7 @@ const tag: Objective<Tagged> = {
   task: 'tag',
   kind: 'tags',
   metric: { name: 'span-f1', larger: true },
-  options: { labelSmoothing: { type: 'number', describe: 'share of the target spread over all tags', default: 0, min: 0, max: 1 } },
+  options: labelSmoothing,
   require: (table) => table.requireColumns(['tokens', 'tags']),
 
   async prepare(rows, first, p) {
@@ -43,8 +41,7 @@ const tag: Objective<Tagged> = {
     return { inputs, targets: { count, labels } };
   },
 
-  loss: (logits, { labels }, { labelSmoothing }) =>
-    tf.sum(crossEntropy(tf.reshape(logits, [-1, logits.shape[2]!]) as Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing: Number(labelSmoothing ?? 0) })) as Scalar,
+  loss: totalLoss,
 
   outputs(logits, examples, _targets, { runtime }) {
     const names = runtime.head!.labels!, [, T, C] = logits.shape as [number, number, number], z = logits.dataSync() as Float32Array;

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { tf, type Tensor } from '@graft/kernels';
+import { tf } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
+import type { ParamSpec } from '../adapters/method.js';
 import { dataError } from '../errors.js';
 import { loadTensor, storeTensor, type StoredTensor } from '../formats/graft.js';
 import { readInput } from '../formats/input.js';
@@ -9,7 +10,7 @@ import { writeOutput } from '../formats/output.js';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import type { Optimiser } from './optimiser.js';
 
-/** Everything beside tensors that a resumed run needs. */
+/** Everything beside tensors that a resumed run needs; the position in the data follows from the step. */
 export interface Progressed {
   /** Optimiser steps done. */
   step: number;
@@ -18,58 +19,69 @@ export interface Progressed {
   stale: number;
 }
 
-/** The best values so far, by stored name. */
-export type Best = Map<string, StoredTensor>;
+/** A graft's tensors at one moment, by stored name. */
+export interface Snapshot {
+  tensors: Map<string, StoredTensor>;
+  /** What the trained ones among them are. */
+  trained: Record<string, Pick<ParamSpec, 'decay' | 'lrScale'>>;
+}
+
+export interface Stored { progressed: Progressed; best: Snapshot | null }
 
 const FILE = 'training.safetensors';
 
 /**
  * Stores a run in `directory`, whole or not at all: the file of the last time stays until the new one is on disk.
- * @param run identifies command and data; another run does not resume from it
+ * @param run identifies options and data; another run does not resume from it
  */
-export async function saveCheckpoint(directory: string, run: string, grafts: readonly ActiveGraft[], optimiser: Optimiser, best: Best | null, progressed: Progressed): Promise<void> {
+export async function saveCheckpoint(directory: string, run: string, graft: ActiveGraft, optimiser: Optimiser, { progressed, best }: Stored): Promise<void> {
   mkdirSync(directory, { recursive: true });
   const { steps, moments } = optimiser.save();
-  const tensors: [string, StoredTensor][] = [
-    ...grafts.flatMap((g, i) => [...g.tensors].map(([name, t]): [string, StoredTensor] => [`graft.${i}.${name}`, storeTensor(t)])),
-    ...[...moments].map(([name, t]): [string, StoredTensor] => [`moment.${name}`, storeTensor(t)]),
-    ...[...(best ?? [])].map(([name, t]): [string, StoredTensor] => [`best.${name}`, t]),
+  const now = snapshot(graft);
+  const tensors = [
+    ...prefixed('graft.', now.tensors), ...prefixed('moment.', new Map([...moments].map(([n, t]) => [n, storeTensor(t)]))), ...prefixed('best.', best?.tensors ?? new Map()),
   ];
-  const metadata = { 'graft.run': run, 'graft.progress': JSON.stringify(progressed), 'graft.steps': JSON.stringify(steps) };
-  await writeOutput(join(directory, FILE), (out) => writeSafetensors(out, tensors.map(([name, { data, ...t }]) => ({ name, ...t, data: () => data })), metadata));
+  const metadata = { run, progressed, steps, trained: now.trained, best: best?.trained ?? null };
+  await writeOutput(join(directory, FILE), (out) => writeSafetensors(out, tensors.map(([name, { data, ...t }]) => ({ name, ...t, data: () => data })), { training: JSON.stringify(metadata) }));
 }
 
 /** Puts a stored run back; null where the directory holds none. @throws GraftError (65) where it is another run's */
-export async function loadCheckpoint(directory: string, run: string, grafts: readonly ActiveGraft[], optimiser: Optimiser): Promise<{ progressed: Progressed; best: Best | null } | null> {
+export async function loadCheckpoint(directory: string, run: string, graft: ActiveGraft, optimiser: Optimiser): Promise<Stored | null> {
   const path = join(directory, FILE);
   if (!existsSync(path)) return null;
   const { metadata, tensors } = readSafetensors(await readInput(path), path);
-  if (metadata['graft.run'] !== run) throw dataError(`${path}: belongs to a run with other inputs or options; remove it, or resume with those`);
+  if (metadata.training === undefined) throw dataError(`${path}: is no checkpoint of graft train; remove it, or name another --checkpoint`);
+  const stored = JSON.parse(metadata.training);
+  if (stored.run !== run) throw dataError(`${path}: belongs to a run with other inputs or options; remove it, or resume with those`);
   const under = (prefix: string): Map<string, StoredTensor> => new Map([...tensors].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), t]));
-  grafts.forEach((graft, i) => restoreGraft(graft, under(`graft.${i}.`)));
-  optimiser.restore(JSON.parse(metadata['graft.steps']), (key) => loadTensor(key, tensors.get(`moment.${key}`)!));
-  const best = under('best.');
-  return { progressed: JSON.parse(metadata['graft.progress']), best: best.size > 0 ? best : null };
+  restore(graft, { tensors: under('graft.'), trained: stored.trained });
+  optimiser.restore(stored.steps, (key) => loadTensor(key, tensors.get(`moment.${key}`)!));
+  return { progressed: stored.progressed, best: stored.best && { tensors: under('best.'), trained: stored.best } };
 }
 
-/** Gives a graft's tensors stored values; those that grew or vanished in training follow. */
-export function restoreGraft(graft: ActiveGraft, stored: ReadonlyMap<string, StoredTensor>): void {
-  for (const name of [...graft.tensors.keys()]) if (!stored.has(name)) drop(graft.tensors, name);
-  for (const [name, s] of stored) {
-    const now = graft.tensors.get(name), value = loadTensor(name, s);
-    if (now instanceof tf.Variable && now.shape.join() === s.shape.join()) {
-      now.assign(value);
-      value.dispose();
+export function snapshot(graft: ActiveGraft): Snapshot {
+  const names = [...graft.trained.keys()];
+  return {
+    tensors: new Map([...graft.tensors].map(([n, t]) => [n, storeTensor(t)])),
+    trained: Object.fromEntries(names.map((n) => [n, { decay: graft.specs.get(n)?.decay, lrScale: graft.specs.get(n)?.lrScale }])),
+  };
+}
+
+/** Gives a graft the tensors of a snapshot; those that came, grew or vanished since follow. */
+export function restore(graft: ActiveGraft, { tensors, trained }: Snapshot): void {
+  for (const t of graft.tensors.values()) t.dispose();
+  graft.tensors.clear();
+  for (const [name, stored] of tensors) {
+    const value = tf.keep(loadTensor(name, stored));
+    if (!Object.hasOwn(trained, name)) {
+      graft.tensors.set(name, value);
       continue;
     }
-    const trained = !now || now instanceof tf.Variable;
-    drop(graft.tensors, name);
-    graft.tensors.set(name, trained ? tf.variable(value) : tf.keep(value));
+    graft.tensors.set(name, tf.variable(value));
+    value.dispose();
+    graft.specs.set(name, { init: { kind: 'zeros' }, ...graft.specs.get(name), name, shape: stored.shape, ...trained[name] });
   }
   graft.bind();
 }
 
-function drop(tensors: Map<string, Tensor>, name: string): void {
-  tensors.get(name)?.dispose();
-  tensors.delete(name);
-}
+const prefixed = (prefix: string, tensors: ReadonlyMap<string, StoredTensor>): [string, StoredTensor][] => [...tensors].map(([n, t]) => [prefix + n, t]);

@@ -4,12 +4,12 @@ import { inputError, ioError } from '../errors.js';
 /**
  * One line of `--log`. The fields of an event are stable, and carry no times, so that equal runs write equal logs:
  *
- * - `start`: steps, epochs, examples, validation (rows or null), trained (tensors), parameters (numbers in them)
- * - `step`: step, epoch, loss, lr, gradNorm
- * - `eval`: step, epoch, one field a metric, best (whether it is the best so far)
+ * - `start`: steps, stepsPerEpoch, examples, validation (rows or null), trained (tensors), parameters (numbers in them)
+ * - `step`: step (1 at the first), epoch (0 at the first), loss (mean over the step's terms), lr, gradNorm (before clipping)
+ * - `eval`: step, metric, value, best (whether it is the best so far)
  * - `method`: step, method, and what the method reports (rank growth, pruning …)
  * - `checkpoint`: step
- * - `end`: steps, best (step of the weights kept), stopped ('early' or null)
+ * - `end`: step, best ({ value, step } of the weights kept, or null), stopped ('early' or null)
  */
 export interface LogEvent { event: 'start' | 'step' | 'eval' | 'method' | 'checkpoint' | 'end'; [field: string]: unknown }
 

@@ -1,4 +1,4 @@
-import { scoped, tf, type Tensor, type Variable } from '@graft/kernels';
+import { scoped, tf, type Scalar, type Tensor, type Variable } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import type { StepCall } from '../adapters/method.js';
 import { disposeBatch } from '../data/encode.js';
@@ -6,29 +6,33 @@ import { GraftError } from '../errors.js';
 import type { Example, Objective, Preparation } from '../objectives/objective.js';
 import { batchCount, epochBatches, stepPosition, type BatchOptions } from './batches.js';
 import type { LogEvent } from './log.js';
-import { Optimiser, type TrainedParam } from './optimiser.js';
+import { fit, type Optimiser, type TrainedParam } from './optimiser.js';
 
 export interface LoopOptions extends BatchOptions {
   totalSteps: number;
   accumulate: number;
   /** Largest global norm of the gradient; 0: no clipping. */
   clip: number;
-  seed: number;
+  /** Weight decay reaches biases and norms too (tensors of rank 0 and 1), which are exempt otherwise. */
+  decayAll?: boolean;
   /** Learning rate of a step, 0 at the first. */
   rate(step: number): number;
 }
 
 /** What one optimiser step did. */
-export interface StepResult { step: number; loss: number; lr: number; gradNorm: number; epoch: number }
+export interface StepResult { step: number; epoch: number; loss: number; lr: number; gradNorm: number }
 
-/** Trains the variables of a runtime's grafts on prepared examples, one optimiser step at a time. */
+/** PyTorch's clip_grad_norm_ adds it to the norm. */
+const CLIP_EPSILON = 1e-6;
+
+/** Trains one graft of a runtime on prepared examples, an optimiser step at a time. */
 export class Loop {
   private readonly perEpoch: number;
   private readonly lengths: number[];
   private epoch: { index: number; batches: number[][] } | null = null;
 
-  constructor(private readonly objective: Objective, private readonly examples: readonly Example[], private readonly p: Preparation, readonly optimiser: Optimiser,
-    private readonly o: LoopOptions, private readonly log: (event: LogEvent) => void) {
+  constructor(private readonly objective: Objective, private readonly examples: readonly Example[], private readonly p: Preparation, private readonly graft: ActiveGraft,
+    private readonly optimiser: Optimiser, private readonly o: LoopOptions, private readonly log: (event: LogEvent) => void) {
     this.lengths = examples.map((e) => e.length);
     this.perEpoch = batchCount(examples.length, o);
   }
@@ -36,22 +40,23 @@ export class Loop {
   /** Optimiser steps in one pass over the examples. */
   static stepsPerEpoch = (n: number, o: Pick<LoopOptions, 'batchSize' | 'dropLast' | 'accumulate'>): number => Math.ceil(batchCount(n, o) / o.accumulate);
 
-  /** Runs step `step` (0 at the first). @throws GraftError (1) where the loss is not finite */
+  /** Runs step `step` (0 at the first). @throws GraftError (1) where loss or gradient are not finite */
   step(step: number): StepResult {
     const { epoch, from, to } = stepPosition(step, this.perEpoch, this.o.accumulate);
     const micro = this.batches(epoch).slice(from, to).map((rows) => this.objective.batch(rows.map((i) => this.examples[i]), epoch, this.p));
-    const terms = micro.reduce((n, b) => n + b.targets.count, 0);
-    const { grads, loss } = this.gradients(micro, terms, step);
+    const { grads, loss: lossTensor } = this.gradients(micro, step);
     micro.forEach((b) => disposeBatch(b.inputs as never));
-    if (!Number.isFinite(loss)) throw new GraftError(`step ${step + 1}: the loss is ${loss}; a lower --lr, --clip 1 or --warmup may help`);
     this.hook('afterBackward', grads, step);
-    const gradNorm = scoped(() => Math.sqrt([...grads.values()].map((g) => tf.sum(tf.square(g)).dataSync()[0]).reduce((a, b) => a + b, 0)));
-    const scale = this.o.clip > 0 && gradNorm > this.o.clip ? this.o.clip / (gradNorm + 1e-6) : 1;
+    const { loss, gradNorm } = readBack(lossTensor, grads);
+    for (const [what, value] of Object.entries({ loss, 'norm of the gradient': gradNorm })) {
+      if (!Number.isFinite(value)) throw new GraftError(`step ${step + 1}: the ${what} is ${value}; a lower --lr, a longer --warmup or a smaller --clip may help`);
+    }
+    const scale = this.o.clip > 0 ? Math.min(1, this.o.clip / (gradNorm + CLIP_EPSILON)) : 1;
     const lr = this.o.rate(step);
     this.optimiser.step(this.params(), grads, lr, scale);
     this.hook('afterStep', grads, step);
     tf.dispose([...grads.values()]);
-    return { step: step + 1, loss, lr, gradNorm, epoch };
+    return { step: step + 1, epoch, loss, lr, gradNorm };
   }
 
   private batches(epoch: number): number[][] {
@@ -59,76 +64,111 @@ export class Loop {
     return this.epoch.batches;
   }
 
-  /** The gradient of (Σ terms' losses)/terms plus the methods' penalties, summed over micro-batches. */
-  private gradients(micro: ReturnType<Objective['batch']>[], terms: number, step: number): { grads: Map<string, Tensor>; loss: number } {
+  /** Loss and gradient of (Σ terms)/(number of terms) over all micro-batches, plus the methods' penalties. */
+  private gradients(micro: ReturnType<Objective['batch']>[], step: number): { grads: Map<string, Tensor>; loss: Scalar } {
+    const terms = Math.max(1, micro.reduce((n, b) => n + b.targets.count, 0));
     const trained = this.trained();
     const sum = new Map<string, Tensor>();
-    let total = 0;
+    let total: Scalar | undefined;
     micro.forEach(({ inputs, targets }, m) => {
       const { value, grads } = tf.variableGrads(() => tf.tidy(() => {
-        const logits = this.p.runtime.logits(inputs, { train: true, seed: this.o.seed, step: step * this.o.accumulate + m });
-        const loss = tf.div(this.objective.loss(logits, targets, this.p.options), terms) as tf.Scalar;
+        const logits = this.p.runtime.logits(inputs, { train: true, seed: this.o.seed, step: step * this.o.accumulate + m }, targets.positions);
+        const loss = tf.div(this.objective.loss(logits, targets, this.p.options), terms) as Scalar;
         return m === 0 ? this.withPenalties(loss) : loss;
       }), [...trained.values()]);
-      total += value.dataSync()[0];
-      value.dispose();
+      total = plus(total, value);
       for (const [name, v] of trained) {
-        const grad = grads[v.name], before = sum.get(name);
-        if (!grad) continue; // nothing in this batch depends on it
-        sum.set(name, before ? tf.add(before, grad) : grad);
-        if (before) tf.dispose([before, grad]);
+        const grad = grads[v.name]; // absent where nothing in this batch depends on it
+        if (grad) sum.set(name, plus(sum.get(name), grad));
       }
     });
-    return { grads: sum, loss: total };
+    return { grads: sum, loss: total! };
   }
 
-  private withPenalties(loss: tf.Scalar): tf.Scalar {
-    const penalties = this.grafts.map((g) => g.method.penalty?.(g.tensors, g.config)).filter((t) => t !== null && t !== undefined);
-    return penalties.reduce<tf.Scalar>((a, b) => tf.add(a, b), loss);
+  private withPenalties(loss: Scalar): Scalar {
+    const penalties = this.p.runtime.grafts.map((g) => g.method.penalty?.(g.tensors, g.config)).filter((t) => t !== null && t !== undefined);
+    return penalties.reduce<Scalar>((a, b) => tf.add(a, b), loss);
   }
 
-  private get grafts(): readonly ActiveGraft[] {
-    return this.p.runtime.grafts;
-  }
-
+  /** In the order of their names, so that sums over them do not depend on when a tensor came. */
   private trained(): Map<string, Variable> {
-    return new Map(this.grafts.flatMap((g) => [...g.trained]));
+    return new Map([...this.graft.trained].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   private params(): Map<string, TrainedParam> {
-    return new Map(this.grafts.flatMap((g) => [...g.trained].map(([name, variable]): [string, TrainedParam] => {
-      const spec = g.specs.get(name);
-      return [name, { variable, decay: spec?.decay ?? true, lrScale: spec?.lrScale ?? 1 }];
-    })));
+    return new Map([...this.trained()].map(([name, variable]): [string, TrainedParam] => {
+      const spec = this.graft.specs.get(name);
+      return [name, { variable, decay: spec?.decay ?? (variable.rank > 1 || this.o.decayAll === true), lrScale: spec?.lrScale ?? 1 }];
+    }));
   }
 
+  /** Calls the method's hook. Tensors it makes and neither stores nor puts into `grads` are freed. */
   private hook(which: 'afterBackward' | 'afterStep', grads: Map<string, Tensor>, step: number): void {
-    for (const graft of this.grafts) graft.method[which]?.(this.stepCall(graft, grads, step), graft.config);
+    const before = [...grads.values()];
+    scoped(() => {
+      const { method, config } = this.graft;
+      method[which]?.(this.stepCall(grads, step), config);
+      grads.forEach((g) => tf.keep(g));
+    });
+    const after = new Set(grads.values());
+    before.filter((g) => !after.has(g)).forEach((g) => g.dispose());
   }
 
-  private stepCall(graft: ActiveGraft, grads: Map<string, Tensor>, step: number): StepCall {
-    const tensors = graft.tensors;
+  private stepCall(grads: Map<string, Tensor>, step: number): StepCall {
+    const { graft } = this;
+    const trained = graft.trained;
     return {
-      step: step + 1, totalSteps: this.o.totalSteps, params: graft.trained, grads,
-      buffers: new Map([...tensors].filter(([name]) => !graft.trained.has(name))),
-      setParam: (name, value) => {
-        tensors.get(name)?.dispose();
-        if (value) {
-          tensors.set(name, tf.variable(value));
-          this.optimiser.resize(name, value.shape);
-        } else {
-          tensors.delete(name);
-          this.optimiser.remove(name);
-        }
-        graft.bind();
-      },
+      step: step + 1, totalSteps: this.o.totalSteps, params: trained, grads,
+      buffers: new Map([...graft.tensors].filter(([name]) => !trained.has(name))),
+      setParam: (name, value, options) => this.setParam(name, value, options, grads),
       setBuffer: (name, value) => {
-        tensors.get(name)?.dispose();
-        if (value) tensors.set(name, tf.keep(tf.clone(value)));
-        else tensors.delete(name);
+        const old = graft.tensors.get(name);
+        if (value) graft.tensors.set(name, tf.keep(tf.clone(value)));
+        else graft.tensors.delete(name);
+        old?.dispose();
         graft.bind();
       },
-      log: (event) => this.log({ event: 'method', step: step + 1, ...event }),
+      log: (event) => this.log({ event: 'method', step: step + 1, method: graft.method.name, ...event }),
     };
   }
+
+  /** Adds, replaces or removes a trained tensor; gradient and optimiser state take its shape. */
+  private setParam(name: string, value: Tensor | null, options: Parameters<StepCall['setParam']>[2], grads: Map<string, Tensor>): void {
+    const { tensors, specs } = this.graft;
+    const old = tensors.get(name);
+    if (value && old instanceof tf.Variable && old.shape.join() === value.shape.join()) {
+      old.assign(value);
+    } else if (value) {
+      tensors.set(name, tf.variable(value));
+      this.optimiser.resize(name, value.shape);
+      const grad = grads.get(name);
+      if (grad) grads.set(name, fit(grad, value.shape));
+      old?.dispose();
+    } else {
+      tensors.delete(name);
+      this.optimiser.remove(name);
+      grads.delete(name);
+      old?.dispose();
+    }
+    if (value && options) specs.set(name, { init: { kind: 'zeros' }, ...specs.get(name), name, shape: value.shape, elastic: true, ...options });
+    this.graft.bind();
+  }
+}
+
+/** Adds up, and frees the terms. */
+function plus<T extends Tensor>(a: T | undefined, b: T): T {
+  if (!a) return b;
+  const sum = tf.add(a, b) as T;
+  tf.dispose([a, b]);
+  return sum;
+}
+
+/** Loss and global norm of the gradient, in one transfer. */
+function readBack(loss: Scalar, grads: ReadonlyMap<string, Tensor>): { loss: number; gradNorm: number } {
+  const [value, squared] = scoped(() => {
+    const squares = [...grads.values()].map((g) => tf.sum(tf.square(g)));
+    return tf.stack([loss, squares.length > 0 ? tf.addN(squares) : tf.scalar(0)]).dataSync();
+  });
+  loss.dispose();
+  return { loss: value, gradNorm: Math.sqrt(squared) };
 }

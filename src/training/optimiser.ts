@@ -1,4 +1,4 @@
-import { adamwStep, sgdStep, tf, type Tensor, type Variable } from '@graft/kernels';
+import { adamwStep, scoped, sgdStep, tf, type Tensor, type Variable } from '@graft/kernels';
 
 export interface OptimiserOptions {
   kind: 'adamw' | 'sgd';
@@ -50,7 +50,7 @@ export class Optimiser {
   private state(name: string, like: Tensor): ParamState {
     let state = this.states.get(name);
     if (!state) {
-      state = { steps: 0, moments: Array.from({ length: this.momentCount }, () => tf.variable(tf.tidy(() => tf.zeros(like.shape)), false)) };
+      state = { steps: 0, moments: Array.from({ length: this.momentCount }, () => scoped(() => tf.variable(tf.zeros(like.shape), false))) };
       this.states.set(name, state);
     }
     return state;
@@ -61,7 +61,7 @@ export class Optimiser {
     const state = this.states.get(name);
     if (!state) return;
     state.moments = state.moments.map((old) => {
-      const resized = tf.variable(fit(old, shape), false);
+      const resized = scoped(() => tf.variable(fit(old, shape), false));
       old.dispose();
       return resized;
     });
@@ -82,7 +82,13 @@ export class Optimiser {
   restore(steps: Record<string, number>, moment: (key: string) => Tensor): void {
     this.dispose();
     for (const [name, count] of Object.entries(steps)) {
-      this.states.set(name, { steps: count, moments: Array.from({ length: this.momentCount }, (_, i) => tf.variable(moment(`${name}#${i}`), false)) });
+      const moments = Array.from({ length: this.momentCount }, (_, i) => {
+        const value = moment(`${name}#${i}`);
+        const variable = tf.variable(value, false);
+        value.dispose();
+        return variable;
+      });
+      this.states.set(name, { steps: count, moments });
     }
   }
 

@@ -22,12 +22,16 @@ export function must(args: readonly string[], input?: Buffer): Buffer {
   return stdout;
 }
 
-/** Starts a command, sends it a signal after `delay` milliseconds (if it still runs then), and gives its exit status. */
-export function interrupt(args: readonly string[], signal: NodeJS.Signals, delay: number): Promise<number | null> {
+/** Starts a command, and sends it a signal once `ready` says so; gives its exit status, null where the signal ended it. */
+export function interruptWhen(args: readonly string[], signal: NodeJS.Signals, ready: () => boolean): Promise<number | null> {
   const child = spawn(process.execPath, [GRAFT, ...args], { stdio: 'ignore' });
-  const timer = setTimeout(() => child.kill(signal), delay);
+  const timer = setInterval(() => {
+    if (!ready()) return;
+    clearInterval(timer);
+    child.kill(signal);
+  }, 5);
   return new Promise((resolve) => child.once('close', (status) => {
-    clearTimeout(timer);
+    clearInterval(timer);
     resolve(status);
   }));
 }

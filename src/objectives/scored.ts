@@ -1,0 +1,57 @@
+import { crossEntropy, tf, type Scalar, type Tensor, type Tensor1D, type Tensor2D } from '@graft/kernels';
+import { padBatch } from '../data/encode.js';
+import type { Encoded } from '../data/tokenizer.js';
+import type { Row } from '../formats/rows.js';
+import type { TextBatch } from '../models/model.js';
+import type { Example, Targets } from './objective.js';
+
+/** A label that costs nothing. */
+export const IGNORED = -100;
+
+/** A tokenised text with a label for each token: the token itself where it is scored, otherwise IGNORED. */
+export interface Spoken extends Example {
+  text: Encoded;
+  /** int32 [T] */
+  labels: Int32Array;
+  /** Its number in the data, which seeds its noise. */
+  row: number;
+  /** UTF-8 length of what is scored. */
+  bytes: number;
+}
+
+/**
+ * Texts with the labels of their token positions. Only the scored positions become targets, so that a head with a large vocabulary is
+ * evaluated nowhere else.
+ * @param labels one list for each text, aligned with the positions whose logits predict them
+ */
+export function scoredBatch(texts: readonly Encoded[], labels: readonly ArrayLike<number>[], padId: number): { inputs: TextBatch; targets: Targets } {
+  const inputs = padBatch(texts, padId);
+  const T = inputs.ids.shape[1];
+  const found: [label: number, position: number, owner: number][] = [];
+  labels.forEach((l, b) => { for (let t = 0; t < l.length; t++) if (l[t] !== IGNORED) found.push([l[t], b * T + t, b]); });
+  const count = found.length;
+  if (count === 0) found.push([IGNORED, 0, 0]); // tensors need a row
+  const [values, positions, owners] = [0, 1, 2].map((i) => Int32Array.from(found, (f) => f[i]));
+  return { inputs, targets: { count, labels: values, positions, owners } };
+}
+
+/** Cross-entropy of each row of the logits, 0 where nothing is scored: [N]. */
+export function rowLosses(logits: Tensor, labels: Int32Array, labelSmoothing = 0): Tensor1D {
+  return crossEntropy(tf.reshape(logits, [-1, logits.shape.at(-1)!]) as Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing });
+}
+
+export const totalLoss = (logits: Tensor, { labels }: Targets, options: Record<string, unknown>): Scalar => tf.sum(rowLosses(logits, labels, Number(options.labelSmoothing ?? 0)));
+
+/** Total negative log-likelihood, scored tokens and bytes of each example. */
+export function likelihoodRows(logits: Tensor, examples: readonly Spoken[], { count, labels, owners }: Targets): Row[] {
+  const losses = rowLosses(logits, labels).dataSync();
+  const rows = examples.map((e) => ({ nll: 0, tokens: 0, bytes: e.bytes }));
+  for (let i = 0; i < count; i++) {
+    rows[owners![i]].nll += losses[i];
+    rows[owners![i]].tokens++;
+  }
+  return rows;
+}
+
+/** What a target spread over all classes takes as an option. */
+export const labelSmoothing = { labelSmoothing: { type: 'number', metavar: 'E', describe: 'share of the target spread over all classes', default: 0, min: 0, max: 1 } } as const;
