@@ -4,6 +4,9 @@ import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 /** What a fallback needs of the backend it serves. */
 type Host = tf.KernelBackend & { write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object };
 
+type Input = tf.TensorInfo | tf.TensorInfo[] | null | undefined;
+type Inputs = Record<string, Input> | tf.TensorInfo[];
+
 const counts = new Map<string, number>();
 
 /** How often each kernel ran as a fallback since `resetFallbackCounts`. */
@@ -28,7 +31,7 @@ export function registerFallbacks(backendName: string): void {
 export function runFallback(kernelName: string, backendName: string, { inputs, attrs, backend }: Parameters<tf.KernelFunc>[0]): tf.TensorInfo | tf.TensorInfo[] {
   counts.set(kernelName, (counts.get(kernelName) ?? 0) + 1);
   const { kernelFunc } = tf.getKernel(kernelName, 'cpu');
-  return runOn(javascript(), backend as Host, backendName, kernelFunc, inputs as Record<string, tf.TensorInfo>, attrs);
+  return runOn(javascript(), backend as Host, backendName, kernelFunc, inputs as Inputs, attrs);
 }
 
 let instance: MathBackendCPU | undefined;
@@ -41,19 +44,16 @@ function javascript(): MathBackendCPU {
   return instance;
 }
 
-function runOn(cpu: MathBackendCPU, host: Host, hostName: string, kernel: tf.KernelFunc, inputs: Record<string, tf.TensorInfo>, attrs?: tf.NamedAttrMap): tf.TensorInfo | tf.TensorInfo[] {
+function runOn(cpu: MathBackendCPU, host: Host, hostName: string, kernel: tf.KernelFunc, inputs: Inputs, attrs?: tf.NamedAttrMap): tf.TensorInfo | tf.TensorInfo[] {
   const lent = new Map<object, tf.TensorInfo>();
   const lend = (t: tf.TensorInfo): tf.TensorInfo => {
-    const known = lent.get(t.dataId);
-    if (known) return { ...known, shape: t.shape };
-    const copy = toCpu(cpu, host.readSync(t.dataId), t.shape, t.dtype);
-    lent.set(t.dataId, copy);
-    return copy;
+    const known = lent.get(t.dataId) ?? toCpu(cpu, host.readSync(t.dataId), t.shape, t.dtype);
+    lent.set(t.dataId, known);
+    return { ...known, shape: t.shape, rank: t.shape.length } as tf.TensorInfo; // some kernels read the rank of what they take for tensors
   };
-  const copies = Array.isArray(inputs)
-    ? inputs.map(lend)
-    : Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, t ? lend(t) : t]));
-  const out = kernel({ inputs: copies as tf.NamedTensorInfoMap, attrs, backend: cpu });
+  const lendAll = (x: Input): Input => (Array.isArray(x) ? x.map(lend) : x && lend(x));
+  const copies = Array.isArray(inputs) ? inputs.map(lend) : Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, lendAll(x)]));
+  const out = kernel({ inputs: copies as unknown as tf.NamedTensorInfoMap, attrs, backend: cpu });
   const outs = Array.isArray(out) ? out : [out];
   const results = outs.map((t) => toHost(host, hostName, cpu.readSync(t.dataId), t));
   for (const t of [...outs, ...lent.values()]) cpu.disposeData(t.dataId, true);

@@ -1,6 +1,8 @@
 /** Batched matrix products with broadcasting over the batch axes. */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineKernel } from '../backend.js';
+import { castTo } from './elementwise.js';
+import { type NativeType } from './numeric.js';
 
 interface Attrs { transposeA: boolean; transposeB: boolean }
 
@@ -10,8 +12,15 @@ defineKernel<Attrs>('BatchMatMul', ({ inputs: { a, b }, attrs: { transposeA, tra
   tf.util.assert(k === kb, () => `matMul: inner sizes ${k} and ${kb} differ (shapes [${a.shape}] and [${b.shape}])`);
   const batch = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
   const y = backend.output([...batch, m, n]);
-  backend.native.batchMatMul(backend.handle(a), backend.handle(b), backend.handle(y), m, n, k, transposeA, transposeB, pairs(a.shape, b.shape, batch));
-  return y;
+  const [u, v] = [a, b].map((t) => castTo(backend, t, 'float32'));
+  if (k === 0) backend.native.fill(backend.handle(y), 0);
+  else if (tf.util.sizeFromShape(y.shape) > 0) {
+    backend.native.batchMatMul(backend.handle(u), backend.handle(v), backend.handle(y), m, n, k, transposeA, transposeB, pairs(a.shape, b.shape, batch));
+  }
+  // Products of integers are integers, exact up to 2^24.
+  const result = castTo(backend, y, a.dtype as NativeType);
+  for (const t of [u, v, y]) backend.release(t);
+  return result;
 });
 
 function outerInner(shape: number[], swapped: boolean): [number, number] {

@@ -13,6 +13,7 @@ defineKernel<{ shape: number[] }>('Reshape', ({ inputs: { x }, attrs, backend })
 
 defineKernel<{ dim: number }>('ExpandDims', ({ inputs: { input }, attrs: { dim }, backend }) => {
   const shape = input.shape.slice();
+  tf.util.assert(dim >= -shape.length - 1 && dim <= shape.length, () => `Axis must be in the interval [${-shape.length - 1}, ${shape.length}]`);
   shape.splice(dim < 0 ? dim + input.shape.length + 1 : dim, 0, 1);
   return backend.alias(input, shape);
 });
