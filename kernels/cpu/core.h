@@ -48,6 +48,7 @@ struct Buffer {
   Storage storage = Storage::F32;
   std::shared_ptr<Region> region;   // set: read-only memory of a mapped file
   std::shared_ptr<void> packed[2];  // copies laid out as GEMM operand, plain and transposed; only for frozen (mapped) weights
+  std::shared_ptr<void> packedFilter[2];  // the same for a convolution filter: forward, gradient to the input
   bool frozen() const { return region != nullptr; }
 };
 

@@ -8,3 +8,4 @@ import './move.js';
 import './gather.js';
 import './resize.js';
 import './rows.js';
+import './conv.js';

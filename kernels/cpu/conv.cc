@@ -1,0 +1,397 @@
+// 2-D convolution in NHWC and its gradients: geometry, packing, padding and threads around the kernels of conv.isa.cc.
+#include "conv.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core.h"
+
+namespace graft {
+namespace {
+
+/** B, H, W, C (input), KH, KW, OH, OW, O (output), strides, top and left padding, dilations, groups, filter layout (1: HWIO, 0: OIHW). */
+struct Geometry {
+  int64_t B, H, W, C, KH, KW, OH, OW, O, sh, sw, pt, pl, dh, dw, G, hwio;
+
+  explicit Geometry(const std::vector<int64_t>& v) {
+    if (v.size() != sizeof(Geometry) / sizeof(int64_t)) fail("conv: %zu numbers of geometry", v.size());
+    std::memcpy(this, v.data(), sizeof(Geometry));
+    if (G < 1 || C % G || O % G || sh < 1 || sw < 1 || dh < 1 || dw < 1) fail("conv: impossible geometry");
+  }
+  int64_t cg() const { return C / G; }
+  int64_t og() const { return O / G; }
+  bool depthwise() const { return C == G && O == G; }
+  int64_t inputs() const { return B * H * W * C; }
+  int64_t outputs() const { return B * OH * OW * O; }
+  int64_t weights() const { return KH * KW * cg() * O; }
+  std::vector<int64_t> filterKey() const { return {KH, KW, C, O, G, hwio}; }
+  /** Where the filter's value for output channel o, input channel i of its group, tap (kh, kw) is stored. */
+  int64_t weightAt(int64_t o, int64_t i, int64_t kh, int64_t kw) const {
+    return hwio ? ((kh * KW + kw) * cg() + i) * O + o : ((o * cg() + i) * KH + kh) * KW + kw;
+  }
+};
+
+/** A zero-bordered window of images: rows and columns of the window before the image begins, and its size. */
+struct Window {
+  int64_t top, left, rows, columns, channels, imageRows, imageColumns;
+  bool inPlace() const { return top == 0 && left == 0 && rows <= imageRows && columns <= imageColumns; }
+  int64_t floats() const { return inPlace() ? 0 : rows * columns * channels; }
+  int64_t rowStep() const { return (inPlace() ? imageColumns : columns) * channels; }
+
+  /** Rows [begin, end) of the window on `image`, in `space` (floats()) unless they can be read where they are; returns its row 0. */
+  const float* view(const float* image, int64_t begin, int64_t end, float* space) const {
+    if (inPlace()) return image;
+    const int64_t from = std::max<int64_t>(0, -left), to = std::min(imageColumns, columns - left);
+    const int64_t before = (from + left) * channels, inside = std::max<int64_t>(0, to - from) * channels;
+    for (int64_t r = begin; r < end; r++) {
+      float* row = space + r * columns * channels;
+      const int64_t y = r - top;
+      if (y < 0 || y >= imageRows || inside == 0) {
+        std::memset(row, 0, size_t(columns * channels) * 4);
+        continue;
+      }
+      std::memset(row, 0, size_t(before) * 4);
+      std::memcpy(row + before, image + (y * imageColumns + from) * channels, size_t(inside) * 4);
+      std::memset(row + before + inside, 0, size_t(columns * channels - before - inside) * 4);
+    }
+    return space;
+  }
+};
+
+Window inputWindow(const Geometry& g) {
+  return {g.pt, g.pl, (g.OH - 1) * g.sh + (g.KH - 1) * g.dh + 1, (g.OW - 1) * g.sw + (g.KW - 1) * g.dw + 1, g.C, g.H, g.W};
+}
+
+/** What one output pixel reads of a window: offsets of runs of consecutive floats. */
+struct Taps {
+  std::vector<int64_t> offsets;
+  int64_t run;
+};
+
+/** In the forward direction a whole row of the filter is one run, unless dilation or groups tear it apart. */
+Taps forwardTaps(const Geometry& g, const Window& window) {
+  const bool whole = g.G == 1 && g.dw == 1;
+  Taps taps{{}, whole ? g.KW * g.C : g.cg()};
+  for (int64_t kh = 0; kh < g.KH; kh++)
+    for (int64_t kw = 0; kw < (whole ? 1 : g.KW); kw++) taps.offsets.push_back(kh * g.dh * window.rowStep() + kw * g.dw * g.C);
+  return taps;
+}
+
+using Packed = std::shared_ptr<float>;
+
+/** A packed filter kept with its buffer, and what it was packed for. */
+struct KeptFilter {
+  std::vector<int64_t> key;
+  Packed values;
+};
+
+Packed packedMemory(int64_t floats, bool kept) {
+  if (kept) counters().packed += floats * 4;
+  return Packed(static_cast<float*>(allocate(floats * 4)), [=](float* p) {
+    release(p, floats * 4);
+    if (kept) counters().packed -= floats * 4;
+  });
+}
+
+/** The filter packed by `pack(w, out)`, kept with frozen weights. */
+template <class Pack>
+Packed packed(Buffer& w, int direction, const std::vector<int64_t>& key, int64_t floats, const Pack& pack) {
+  auto& slot = w.packedFilter[direction];
+  if (const auto* kept = static_cast<const KeptFilter*>(slot.get()); kept && kept->key == key) return kept->values;
+  Scratch scratch;
+  Packed out = packedMemory(floats, w.frozen());
+  pack(f32(w, scratch), out.get());
+  if (w.frozen()) slot = std::make_shared<KeptFilter>(KeptFilter{key, out});
+  return out;
+}
+
+int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/** [group, panel, tap, input channel, panel's output channels]; depthwise: [tap, channel]. */
+void packForward(const Geometry& g, const float* w, float* out) {
+  if (g.depthwise()) {
+    for (int64_t k = 0; k < g.KH * g.KW; k++)
+      for (int64_t c = 0; c < g.C; c++) *out++ = w[g.weightAt(c, 0, k / g.KW, k % g.KW)];
+    return;
+  }
+  const int64_t P = convPanel(), panels = roundUp(g.og(), P) / P, depth = g.KH * g.KW * g.cg();
+  parallelFor(g.G * panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; j++) {
+      float* to = out + j * depth * P;
+      const int64_t first = j / panels * g.og() + j % panels * P, n = std::min(P, g.og() - j % panels * P);
+      for (int64_t k = 0; k < g.KH * g.KW; k++)
+        for (int64_t i = 0; i < g.cg(); i++, to += P)
+          for (int64_t o = 0; o < P; o++) to[o] = o < n ? w[g.weightAt(first + o, i, k / g.KW, k % g.KW)] : 0;
+    }
+  });
+}
+
+int64_t packedForwardFloats(const Geometry& g) {
+  return g.depthwise() ? g.KH * g.KW * g.C : g.G * roundUp(g.og(), convPanel()) * g.KH * g.KW * g.cg();
+}
+
+/** Small images are taken several at a time, so that a panel of a large filter is used more than once while it is in cache. */
+int64_t imagesPerUnit(int64_t B, int64_t floats) {
+  return std::max<int64_t>(1, std::min<int64_t>(B / (2 * threadCount()), 65536 / std::max<int64_t>(1, floats)));
+}
+
+/** Where every pixel stands for itself an image is one long row. */
+void joinRows(Geometry& g) {
+  if (g.KH * g.KW > 1 || g.sh > 1 || g.sw > 1 || g.H != g.OH || g.W != g.OW) return;
+  g.W = g.OW = g.H * g.W;
+  g.H = g.OH = 1;
+}
+
+void forward(Geometry g, const float* x, Buffer& w, const float* bias, float* y) {
+  if (g.B >= 2 * threadCount()) joinRows(g);
+  const Window window = inputWindow(g);
+  const Taps taps = forwardTaps(g, window);
+  const int64_t P = convPanel(), panels = roundUp(g.og(), P) / P, depth = g.KH * g.KW * g.cg();
+  const Packed filter = packed(w, 0, g.filterKey(), packedForwardFloats(g), [&](const float* from, float* to) { packForward(g, from, to); });
+  Scratch scratch;
+  float* starts = nullptr;
+  if (bias && !g.depthwise()) {
+    starts = scratch.floats(g.G * panels * P);
+    for (int64_t j = 0; j < g.G * panels * P; j++) {
+      const int64_t o = j % (panels * P);
+      starts[j] = o < g.og() ? bias[j / (panels * P) * g.og() + o] : 0;
+    }
+  }
+  const bool byImages = g.B >= 2 * threadCount();
+  const int64_t images = byImages ? imagesPerUnit(g.B, g.H * g.W * g.C) : 1;
+  const int64_t rows = byImages ? g.OH : std::max<int64_t>(1, g.OH * g.B / (4 * threadCount()));
+  const int64_t blocks = (g.OH + rows - 1) / rows;
+  parallelFor((g.B + images - 1) / images * blocks, 1, [&](int64_t begin, int64_t end) {
+    Scratch own;
+    float* space = own.floats(images * window.floats());
+    auto* views = static_cast<const float**>(own.bytes(images * int64_t(sizeof(float*))));
+    for (int64_t unit = begin; unit < end; unit++) {
+      const int64_t b0 = unit / blocks * images, n = std::min(images, g.B - b0);
+      const int64_t r0 = unit % blocks * rows, r1 = std::min(g.OH, r0 + rows);
+      for (int64_t b = 0; b < n; b++)
+        views[b] = window.view(x + (b0 + b) * g.H * g.W * g.C, r0 * g.sh, (r1 - 1) * g.sh + (g.KH - 1) * g.dh + 1, space + b * window.floats());
+      const auto eachRow = [&](const auto& run) {
+        for (int64_t b = 0; b < n; b++)
+          for (int64_t r = r0; r < r1; r++) run(views[b] + r * g.sh * window.rowStep(), y + ((b0 + b) * g.OH + r) * g.OW * g.O);
+      };
+      if (g.depthwise())
+        eachRow([&](const float* from, float* to) {
+          depthwiseRow(from, g.sw * g.C, taps.offsets.data(), int64_t(taps.offsets.size()), filter.get(), bias, to, g.O, g.OW, g.C);
+        });
+      else
+        for (int64_t j = 0; j < g.G * panels; j++) {
+          const int64_t group = j / panels, column = j % panels * P;
+          eachRow([&](const float* from, float* to) {
+            convRow(from + group * g.cg(), g.sw * g.C, taps.offsets.data(), int64_t(taps.offsets.size()), taps.run, filter.get() + j * depth * P,
+                    starts ? starts + j * P : nullptr, to + group * g.og() + column, g.O, g.OW, std::min(P, g.og() - column));
+          });
+        }
+    }
+  });
+}
+
+/**
+ * Input pixels (first + stride·t) of one residue class by the stride: all read the output gradient at the same offsets from t,
+ * through the taps whose output pixels exist.
+ */
+struct Phase {
+  int64_t first, count;
+  std::vector<int64_t> taps, offsets;
+};
+
+std::vector<Phase> phases(int64_t size, int64_t taps, int64_t stride, int64_t padding, int64_t dilation) {
+  std::vector<Phase> out;
+  for (int64_t first = 0; first < std::min(stride, size); first++) {
+    Phase phase{first, (size - first + stride - 1) / stride, {}, {}};
+    for (int64_t k = 0; k < taps; k++) {
+      const int64_t at = first + padding - k * dilation;
+      if (at % stride) continue;
+      phase.taps.push_back(k);
+      phase.offsets.push_back(at / stride);
+    }
+    out.push_back(std::move(phase));
+  }
+  return out;
+}
+
+/** The part of the output gradient's axis that the phases read: how far before it they begin, and how long. */
+void extent(const std::vector<Phase>& list, int64_t& before, int64_t& length) {
+  int64_t low = 0, high = 1;
+  for (const Phase& p : list)
+    for (const int64_t o : p.offsets) {
+      low = std::min(low, o);
+      high = std::max(high, o + p.count);
+    }
+  before = -low;
+  length = high - low;
+}
+
+struct PhasePair {
+  const Phase *vertical, *horizontal;
+  std::vector<int64_t> offsets;  // into the window
+  int64_t firstTap;              // number of packed taps before it
+};
+
+/** The filter turned around: [group, panel over input channels, tap by phase, output channel, panel]; depthwise: [tap, channel]. */
+void packBackward(const Geometry& g, const std::vector<PhasePair>& pairs, const float* w, float* out) {
+  const int64_t P = convPanel(), panels = roundUp(g.cg(), P) / P;
+  std::vector<int64_t> taps;
+  for (const PhasePair& pair : pairs)
+    for (const int64_t kh : pair.vertical->taps)
+      for (const int64_t kw : pair.horizontal->taps) taps.push_back(kh * g.KW + kw);
+  if (g.depthwise()) {
+    for (const int64_t k : taps)
+      for (int64_t c = 0; c < g.C; c++) *out++ = w[g.weightAt(c, 0, k / g.KW, k % g.KW)];
+    return;
+  }
+  parallelFor(g.G * panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; j++) {
+      float* to = out + j * int64_t(taps.size()) * g.og() * P;
+      const int64_t group = j / panels, first = j % panels * P, n = std::min(P, g.cg() - first);
+      for (const int64_t k : taps)
+        for (int64_t o = 0; o < g.og(); o++, to += P)
+          for (int64_t c = 0; c < P; c++) to[c] = c < n ? w[g.weightAt(group * g.og() + o, first + c, k / g.KW, k % g.KW)] : 0;
+    }
+  });
+}
+
+void inputGradient(Geometry g, const float* dy, Buffer& w, float* dx) {
+  joinRows(g);
+  const auto vertical = phases(g.H, g.KH, g.sh, g.pt, g.dh), horizontal = phases(g.W, g.KW, g.sw, g.pl, g.dw);
+  Window window{0, 0, 0, 0, g.O, g.OH, g.OW};
+  extent(vertical, window.top, window.rows);
+  extent(horizontal, window.left, window.columns);
+  std::vector<PhasePair> pairs;
+  int64_t nTaps = 0;
+  for (const Phase& v : vertical)
+    for (const Phase& h : horizontal) {
+      PhasePair pair{&v, &h, {}, nTaps};
+      for (const int64_t oy : v.offsets)
+        for (const int64_t ox : h.offsets) pair.offsets.push_back((oy + window.top) * window.rowStep() + (ox + window.left) * g.O);
+      nTaps += int64_t(pair.offsets.size());
+      pairs.push_back(std::move(pair));
+    }
+  const int64_t P = convPanel(), panels = roundUp(g.cg(), P) / P;
+  const int64_t floats = g.depthwise() ? nTaps * g.C : g.G * panels * nTaps * g.og() * P;
+  std::vector<int64_t> key = g.filterKey();
+  for (const PhasePair& pair : pairs) key.push_back(pair.firstTap);
+  for (const int64_t n : {g.sh, g.sw, g.pt, g.pl, g.dh, g.dw}) key.push_back(n);
+  const Packed filter = packed(w, 1, key, floats, [&](const float* from, float* to) { packBackward(g, pairs, from, to); });
+  const int64_t images = imagesPerUnit(g.B, g.OH * g.OW * g.O);
+  parallelFor((g.B + images - 1) / images, 1, [&](int64_t begin, int64_t end) {
+    Scratch own;
+    float* space = own.floats(images * window.floats());
+    auto* views = static_cast<const float**>(own.bytes(images * int64_t(sizeof(float*))));
+    for (int64_t unit = begin; unit < end; unit++) {
+      const int64_t b0 = unit * images, n = std::min(images, g.B - b0);
+      for (int64_t b = 0; b < n; b++) views[b] = window.view(dy + (b0 + b) * g.OH * g.OW * g.O, 0, window.rows, space + b * window.floats());
+      for (int64_t j = 0; j < (g.depthwise() ? 1 : g.G * panels); j++)
+        for (const PhasePair& pair : pairs)
+          for (int64_t b = 0; b < n; b++)
+            for (int64_t t = 0; t < pair.vertical->count; t++) {
+              const int64_t group = j / panels, column = j % panels * P;
+              const float* from = views[b] + t * window.rowStep();
+              float* to = dx + (((b0 + b) * g.H + pair.vertical->first + t * g.sh) * g.W + pair.horizontal->first) * g.C;
+              const auto count = int64_t(pair.offsets.size());
+              if (g.depthwise())
+                depthwiseRow(from, g.O, pair.offsets.data(), count, filter.get() + pair.firstTap * g.C, nullptr, to, g.sw * g.C,
+                             pair.horizontal->count, g.C);
+              else
+                convRow(from + group * g.og(), g.O, pair.offsets.data(), count, g.og(), filter.get() + (j * nTaps + pair.firstTap) * g.og() * P,
+                        nullptr, to + group * g.cg() + column, g.sw * g.C, pair.horizontal->count, std::min(P, g.cg() - column));
+            }
+    }
+  });
+}
+
+/** Output rows that are summed while input and gradient stay in cache. */
+int64_t stripRows(const Geometry& g) { return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, g.OW * (g.sh * g.sw * g.cg() + std::min<int64_t>(g.og(), convPanel())))); }
+
+void filterGradient(const Geometry& g, const float* x, const float* dy, float* dw) {
+  const Window window = inputWindow(g);
+  const Taps taps = forwardTaps(g, window);
+  const auto nTaps = int64_t(taps.offsets.size());
+  const bool depthwise = g.depthwise();
+  const int64_t P = depthwise ? g.C : convPanel(), panels = depthwise ? 1 : roundUp(g.og(), P) / P, depth = depthwise ? nTaps : nTaps * taps.run;
+  const int64_t groups = depthwise ? 1 : g.G, columns = groups * panels, partial = columns * depth * P;
+  // Images are summed in fixed blocks, so that the result does not depend on the number of threads.
+  const int64_t blocks = std::min(g.B, std::max<int64_t>(1, std::min<int64_t>(16, (4 << 20) / partial)));
+  Scratch scratch;
+  float* sums = scratch.floats(blocks * partial);
+  parallelFor(blocks * columns, 1, [&](int64_t begin, int64_t end) {
+    Scratch own;
+    float* space = own.floats(window.floats());
+    float* wide = own.floats(depthwise ? 0 : g.OH * g.OW * P);
+    for (int64_t job = begin; job < end; job++) {
+      const int64_t block = job / columns, j = job % columns, group = j / panels, column = j % panels * P;
+      const int64_t cols = depthwise ? g.C : std::min(P, g.og() - column);
+      float* out = sums + job * depth * P;
+      std::memset(out, 0, size_t(depth * P) * 4);
+      for (int64_t b = g.B * block / blocks; b < g.B * (block + 1) / blocks; b++) {
+        const float* image = window.view(x + b * g.H * g.W * g.C, 0, window.rows, space) + group * (depthwise ? 0 : g.cg());
+        const float* gradient = dy + b * g.OH * g.OW * g.O + group * (depthwise ? 0 : g.og()) + column;
+        int64_t step = g.O;
+        if (!depthwise && cols % vectorLanes()) {  // whole vectors are read
+          for (int64_t p = 0; p < g.OH * g.OW; p++) {
+            std::memcpy(wide + p * P, gradient + p * g.O, size_t(cols) * 4);
+            std::memset(wide + p * P + cols, 0, size_t(P - cols) * 4);
+          }
+          gradient = wide;
+          step = P;
+        }
+        for (int64_t r = 0, strip = stripRows(g); r < g.OH; r += strip)
+          for (int64_t t = 0; t < nTaps; t++) {
+            const float* from = image + r * g.sh * window.rowStep() + taps.offsets[size_t(t)];
+            const float* with = gradient + r * g.OW * step;
+            const int64_t rows = std::min(strip, g.OH - r);
+            if (depthwise) depthwiseFilter(from, g.sh * window.rowStep(), g.sw * g.C, with, g.OW * step, step, rows, g.OW, g.C, out + t * P);
+            else convFilter(from, g.sh * window.rowStep(), g.sw * g.C, with, g.OW * step, step, rows, g.OW, taps.run, cols, out + t * taps.run * P);
+          }
+      }
+    }
+  });
+  parallelFor(columns * depth, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+      const int64_t j = row / depth, k = row % depth, tap = depthwise ? k : k / g.cg(), i = depthwise ? 0 : k % g.cg();
+      const int64_t first = depthwise ? 0 : j / panels * g.og() + j % panels * P;
+      const int64_t cols = depthwise ? g.C : std::min(P, g.og() - j % panels * P);
+      for (int64_t o = 0; o < cols; o++) {
+        float sum = 0;
+        for (int64_t block = 0; block < blocks; block++) sum += sums[block * partial + row * P + o];
+        dw[g.weightAt(first + o, i, tap / g.KW, tap % g.KW)] = sum;
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace graft
+
+/** convForward(x, filter, bias | null, y, geometry) */
+GRAFT_EXPORT(convForward) {
+  using namespace graft;
+  Scratch scratch;
+  const Geometry g(args.ints(4));
+  const float* x = args.f32(0, scratch, g.inputs());
+  if (args.count(1) != g.weights()) fail("conv: the filter holds %lld values, not %lld", static_cast<long long>(args.count(1)), static_cast<long long>(g.weights()));
+  forward(g, x, args.buffer(1), args.none(2) ? nullptr : args.f32(2, scratch, g.O), args.outF32(3, g.outputs()));
+}
+
+/** convInputGradient(dy, filter, dx, geometry) */
+GRAFT_EXPORT(convInputGradient) {
+  using namespace graft;
+  Scratch scratch;
+  const Geometry g(args.ints(3));
+  const float* dy = args.f32(0, scratch, g.outputs());
+  if (args.count(1) != g.weights()) fail("conv: the filter holds %lld values, not %lld", static_cast<long long>(args.count(1)), static_cast<long long>(g.weights()));
+  inputGradient(g, dy, args.buffer(1), args.outF32(2, g.inputs()));
+}
+
+/** convFilterGradient(x, dy, dFilter, geometry) */
+GRAFT_EXPORT(convFilterGradient) {
+  using namespace graft;
+  Scratch scratch;
+  const Geometry g(args.ints(3));
+  const float* x = args.f32(0, scratch, g.inputs());
+  filterGradient(g, x, args.f32(1, scratch, g.outputs()), args.outF32(2, g.weights()));
+}

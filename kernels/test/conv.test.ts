@@ -1,0 +1,74 @@
+import { before, test } from 'node:test';
+import { conv2d, tf, type ConvOptions, type Tensor1D, type Tensor4D } from '../src/index.js';
+import { agrees, gradientHolds, random, skip, start } from './against.js';
+
+before(start);
+
+interface Case extends ConvOptions { x: number[]; w: number[]; bias?: boolean }
+
+/** Images as CIFAR and ImageNet networks see them, small; and odd ones. */
+const CASES: Case[] = [
+  { x: [2, 8, 8, 16], w: [16, 16, 3, 3], padding: 1 },
+  { x: [5, 32, 32, 3], w: [16, 3, 3, 3], padding: 1, bias: true },
+  { x: [2, 9, 7, 16], w: [32, 16, 3, 3], padding: 1, stride: 2 },
+  { x: [3, 8, 8, 33], w: [65, 33, 1, 1] },
+  { x: [1, 7, 7, 40], w: [24, 40, 1, 1], bias: true },
+  { x: [2, 8, 8, 16], w: [32, 16, 1, 1], stride: 2 },
+  { x: [1, 32, 32, 3], w: [20, 3, 16, 16], stride: 16, bias: true },
+  { x: [1, 23, 19, 3], w: [8, 3, 7, 7], stride: 2, padding: 3 },
+  { x: [2, 5, 6, 2], w: [3, 2, 2, 3], padding: 2, stride: 3 },
+  { x: [2, 6, 7, 8], w: [12, 4, 3, 3], padding: 1, groups: 2, bias: true },
+  { x: [2, 7, 6, 12], w: [12, 1, 3, 3], padding: 1, stride: 2, groups: 12, bias: true },
+  { x: [1, 6, 6, 3], w: [6, 1, 3, 3], groups: 3 },
+  { x: [1, 1, 1, 4], w: [5, 4, 1, 1] },
+  { x: [17, 4, 4, 5], w: [7, 5, 3, 3], padding: 1 },
+];
+const DILATED: Case[] = [
+  { x: [1, 9, 9, 4], w: [5, 4, 3, 3], padding: 2, dilation: 2, bias: true },
+  { x: [2, 11, 8, 6], w: [6, 1, 3, 3], padding: 2, dilation: 2, groups: 6 },
+];
+
+const inputs = ({ x, w, bias }: Case): ReturnType<typeof random>[] => [random(x), random(w, 'float32', 0.3), ...(bias ? [random([w[0]])] : [])];
+const run = (c: Case) => (x: tf.Tensor, w: tf.Tensor, b?: tf.Tensor): Tensor4D => {
+  const { stride, padding, dilation, groups } = c;
+  return conv2d(x as Tensor4D, w as Tensor4D, (b ?? null) as Tensor1D | null, Object.fromEntries(Object.entries({ stride, padding, dilation, groups }).filter(([, v]) => v !== undefined)));
+};
+
+test('conv2d equals its reference', { skip }, () => {
+  for (const c of [...CASES, ...DILATED]) agrees(JSON.stringify(c), run(c) as (...t: tf.Tensor[]) => tf.Tensor, inputs(c), { tolerance: 1e-5 });
+});
+
+test('its gradients equal those of the reference', { skip }, () => {
+  for (const c of CASES) {
+    const gradients = (...t: tf.Tensor[]): tf.Tensor[] => {
+      const y = run(c)(...(t as [tf.Tensor, tf.Tensor]));
+      return tf.grads(run(c) as (...t: tf.Tensor[]) => tf.Tensor)(t, tf.tensor(random(y.shape).values, y.shape));
+    };
+    agrees(`gradients of ${JSON.stringify(c)}`, gradients, inputs(c), { tolerance: 1e-4 });
+  }
+});
+
+test('gradients of dilated convolutions equal differences', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  for (const c of DILATED) gradientHolds(JSON.stringify(c), run(c) as (...t: tf.Tensor[]) => tf.Tensor, inputs(c));
+});
+
+test("TensorFlow.js's own convolutions and their gradients run natively", { skip }, () => {
+  for (const pad of ['same', 'valid', 1] as const)
+    for (const strides of [1, 2, [2, 1]] as (number | [number, number])[]) {
+      const conv = (x: tf.Tensor, w: tf.Tensor): tf.Tensor => tf.conv2d(x as Tensor4D, w as Tensor4D, strides, pad);
+      const depthwise = (x: tf.Tensor, w: tf.Tensor): tf.Tensor => tf.depthwiseConv2d(x as Tensor4D, w as Tensor4D, strides, pad);
+      for (const [f, filter] of [[conv, [3, 2, 5, 6]], [depthwise, [3, 2, 5, 1]], [depthwise, [3, 2, 5, 2]]] as const) {
+        if (f === depthwise && Array.isArray(strides)) continue;
+        agrees(`${f.name} ${pad} ${strides}`, f, [random([2, 7, 8, 5]), random([...filter])], { tolerance: 1e-5 });
+        agrees(`gradients of ${f.name} ${pad} ${strides}`, (x, w) => tf.grads(f)([x, w], tf.onesLike(f(x, w))), [random([2, 7, 8, 5]), random([...filter])], { tolerance: 1e-4 });
+      }
+    }
+});
+
+test('fused convolutions add the bias and apply the activation', { skip }, () => {
+  const fused = (activation: 'linear' | 'relu' | 'sigmoid') => (x: tf.Tensor, filter: tf.Tensor, bias: tf.Tensor): tf.Tensor =>
+    tf.fused.conv2d({ x: x as Tensor4D, filter: filter as Tensor4D, strides: 1, pad: 'same', bias, activation });
+  for (const activation of ['linear', 'relu', 'sigmoid'] as const)
+    agrees(activation, fused(activation), [random([2, 5, 5, 3]), random([3, 3, 3, 7]), random([7])], { tolerance: 1e-5 });
+});
