@@ -118,6 +118,10 @@ bool better(bool largest, float x, float best) { return largest ? x > best : x <
 void bestIndex(bool largest, const float* x, int32_t* y, const View& v) {
   parallelFor(v.outer * v.inner, std::max<int64_t>(1, kWork / std::max<int64_t>(1, v.axis)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
+      if (v.inner == 1 && v.axis > 0) {
+        y[i] = int32_t(bestOfRun(largest, x + i * v.axis, v.axis));
+        continue;
+      }
       const float* from = x + i / v.inner * v.axis * v.inner + i % v.inner;
       int32_t at = 0;
       for (int64_t a = 1; a < v.axis; a++)

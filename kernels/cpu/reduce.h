@@ -20,5 +20,7 @@ GRAFT_VARIANTS(float, reduceRun, (int reduction, const float* x, int64_t n))
 GRAFT_VARIANTS(void, sumColumns, (const float* x, int64_t stride, int64_t rows, double* y, int64_t n))
 /** y[j] = y[j] ∘ x[j]. */
 GRAFT_VARIANTS(void, combine, (int reduction, const float* x, float* y, int64_t n))
+/** Index of the first largest (smallest) of n > 0 values; NaN is never better. */
+GRAFT_VARIANTS(int64_t, bestOfRun, (bool largest, const float* x, int64_t n))
 
 }  // namespace graft

@@ -44,6 +44,15 @@ float reduceRun(int reduction, const float* x, int64_t n) {
   }
 }
 
+int64_t bestOfRun(bool largest, const float* x, int64_t n) {
+  // A NaN in first place stays the best: nothing compares greater.
+  if (x[0] != x[0]) return 0;
+  const float best = largest ? fold(x, n, x[0], [](float a, float b) { return b > a ? b : a; }) : fold(x, n, x[0], [](float a, float b) { return b < a ? b : a; });
+  int64_t i = 0;
+  while (x[i] != best) i++;
+  return i;
+}
+
 void sumColumns(const float* __restrict x, int64_t stride, int64_t rows, double* __restrict y, int64_t n) {
   for (int64_t j = 0; j < n; j += 64) {
     const int64_t width = n - j < 64 ? n - j : 64;

@@ -4,6 +4,7 @@
  */
 export * as tf from '@tensorflow/tfjs-core';
 import './gradients.js'; // after tfjs-core: whichever is loaded first makes the engine and its tensors
+import './reduction-gradients.js';
 export type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D, Variable, Scalar, TensorLike } from '@tensorflow/tfjs-core';
 export { useBackend, type BackendName, type BackendOptions } from './backends.js';
 export { scoped, untracked } from './tape.js';

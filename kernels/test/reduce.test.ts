@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { tf } from '../src/index.js';
 import { native } from '../src/native.js';
-import { agrees, data, random, skip, start, type Data } from './against.js';
+import { agrees, data, gradientHolds, random, skip, start, type Data } from './against.js';
 
 before(start);
 
@@ -44,6 +44,13 @@ test('all, any, argMax, argMin, cumsum and cumprod', { skip }, () => {
       agrees('cumsum', (x) => tf.cumsum(x, axis, exclusive, reverse), [random(shape)]);
       agrees('cumprod', (x) => tf.cumprod(x, axis, exclusive, reverse), [random(shape)]);
     }
+  }
+});
+
+test('gradients of sum and mean', { skip }, () => {
+  for (const f of [tf.sum, tf.mean] as Reduce[]) for (const [shape, axes] of CASES) for (const axis of axes) for (const keep of [false, true]) {
+    agrees('gradient', (x) => tf.grad((t: tf.Tensor) => tf.sum(tf.square(f(t, axis, keep))))(x), [random(shape)], { tolerance: 4e-6 });
+    gradientHolds('reduction', (t) => f(t, axis, keep), [random(shape)]);
   }
 });
 

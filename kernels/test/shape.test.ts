@@ -80,6 +80,8 @@ test('gather, gatherND, scatterND, unsortedSegmentSum, oneHot and topk', { skip 
   for (const inner of [[], [7], [3, 40]]) {
     agrees('unsortedSegmentSum', (x, i) => tf.unsortedSegmentSum(x, i as tf.Tensor1D, 4), [random([6, ...inner]), data([3, 0, 3, 9, -1, 1], [6], 'int32')]);
   }
+  for (const [a, b, step] of [[0, 5], [5, 0], [0, 1, 0.1], [3, 3], [0, 9, 4], [0, 5, -1]]) agrees('range', () => tf.range(a, b, step), []);
+  agrees('range', () => tf.range(0, 5, 1, 'int32'), []);
   agrees('oneHot', (i) => tf.oneHot(i, 4), [data([1, 3, -1, 7, 0, 0], [2, 3], 'int32')]);
   agrees('oneHot float', (i) => tf.oneHot(i, 4, 0.9, 0.1, 'float32'), [data([1, 3, -1], [3], 'int32')]);
   for (const dtype of ['float32', 'int32'] as const) for (const k of [0, 1, 3, 9]) {

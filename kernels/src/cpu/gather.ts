@@ -55,3 +55,13 @@ defineNumeric<{ k: number; sorted: boolean }>('TopK', ({ inputs: { x }, attrs: {
   backend.native.topK(backend.handle(x), backend.handle(values), backend.handle(indices), x.shape[x.shape.length - 1], k);
   return [values, indices];
 });
+
+interface Range { start: number; stop: number; step: number; dtype: 'float32' | 'int32' }
+
+defineNumeric<Range>('Range', ({ attrs: { start, stop, step, dtype }, backend }) => {
+  const empty = start === stop || (start < stop && step < 0) || (stop < start && step > 1);
+  const values = tf.util.makeZerosTypedArray(empty ? 0 : Math.abs(Math.ceil((stop - start) / step)), dtype);
+  const by = stop < start && step === 1 ? -1 : step;
+  for (let i = 0; i < values.length; i++) values[i] = i === 0 ? start : values[i - 1] + by;
+  return backend.make(values, [values.length], dtype);
+});
