@@ -1,4 +1,5 @@
 import { adamwStep, tf, type Tensor, type Variable } from '@graft/kernels';
+import { ownValues } from './network.js';
 
 /** Adam over named tensors, with its moments as state that can be stored. */
 export class Adam {
@@ -8,8 +9,8 @@ export class Adam {
 
   constructor(private readonly params: ReadonlyMap<string, Variable>, private readonly options: { lr: number; beta1: number; beta2: number; epsilon: number; weightDecay: number }) {
     for (const [name, p] of params) {
-      this.m.set(name, tf.variable(tf.zerosLike(p), false));
-      this.v.set(name, tf.variable(tf.zerosLike(p), false));
+      this.m.set(name, zeros(p));
+      this.v.set(name, zeros(p));
     }
   }
 
@@ -27,14 +28,20 @@ export class Adam {
     assign(this.m, state, 'adam.m.');
     assign(this.v, state, 'adam.v.');
   }
+
+  dispose(): void {
+    for (const t of [...this.m.values(), ...this.v.values()]) t.dispose();
+  }
 }
+
+const zeros = (p: Tensor): Variable => tf.tidy(() => tf.variable(tf.zerosLike(p), false));
 
 /** Tensors under a common prefix, for a state that holds several sets. */
 export const prefixed = (prefix: string, tensors: ReadonlyMap<string, Tensor>): [string, Tensor][] => [...tensors].map(([n, t]) => [prefix + n, t]);
 
 /** Puts the prefixed tensors of a state back into the variables of the same names. */
 export function assign(variables: ReadonlyMap<string, Variable>, state: ReadonlyMap<string, Tensor>, prefix: string): void {
-  for (const [name, v] of variables) v.assign(state.get(prefix + name)!);
+  for (const [name, v] of variables) tf.tidy(() => v.assign(ownValues(state.get(prefix + name)!)));
 }
 
 /** The options of Adam as the 32×32 benchmarks set them. */

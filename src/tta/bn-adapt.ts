@@ -11,7 +11,7 @@ const bnAdapt: TtaMethod = {
   options: {},
   start(source) {
     const network = source.copy([], 'batch');
-    return { step: (x) => network.logits(x), state: () => new Map(), restore: () => undefined, learnt: () => new Map() };
+    return { step: (x) => network.logits(x), state: () => new Map(), restore: () => undefined, learnt: () => new Map(), dispose: () => network.dispose() };
   },
 };
 

@@ -31,8 +31,8 @@ const cotta: TtaMethod<Config> = {
 
     /** z̄: the teacher's logits, averaged over N augmentations A_i where a = mean_b max_c softmax(f_θ₀(x)) < p_th. */
     const pseudoTarget = (x: Tensor4D): Tensor2D => tf.tidy((): Tensor2D => {
-      const a = tf.mean(tf.max(tf.softmax(anchor.logits(x)), -1)).dataSync()[0];
-      if (a >= pTh) return teacher.logits(x);
+      const a = (): number => tf.mean(tf.max(tf.softmax(anchor.logits(x)), -1)).dataSync()[0];
+      if (pTh === 0 || a() >= pTh) return teacher.logits(x);
       let sum: Tensor2D | null = null;
       for (let i = 0; i < nAug; i++) {
         const before: Tensor2D | null = sum;
@@ -71,6 +71,7 @@ const cotta: TtaMethod<Config> = {
         optimiser.restore(state);
       },
       learnt: () => new Map(teacher.own),
+      dispose: () => [student, teacher, anchor, optimiser].forEach((x) => x.dispose()),
     };
   },
 };

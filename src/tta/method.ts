@@ -16,6 +16,7 @@ export interface Adaptation {
   restore(state: ReadonlyMap<string, Tensor>): void;
   /** The tensors of the base that the method changed, by checkpoint name: what `--save-graft` writes. */
   learnt(): Map<string, Tensor>;
+  dispose(): void;
 }
 
 /** A published method of test-time adaptation: one object in one file. */

@@ -14,7 +14,7 @@ export class Source {
 
   /** A copy of the network whose tensors named in `names` are its own variables, started from θ₀. */
   copy(names: readonly string[], statistics: Statistics): Network {
-    const own = new Map(names.map((n) => [n, tf.variable(this.value(n), true)]));
+    const own = new Map(names.map((n) => [n, ownVariable(this.value(n))]));
     return new Network(this, own, statistics);
   }
 
@@ -35,6 +35,12 @@ export class Source {
     return [...new Set(names)].filter((n) => present.has(n));
   }
 }
+
+/** A trained variable with values of its own: optimisers write in place, and the checkpoint's are mapped. */
+const ownVariable = (t: Tensor): Variable => tf.tidy(() => tf.variable(ownValues(t), true));
+
+/** A copy of the values; tf.clone would share them. */
+export const ownValues = (t: Tensor): Tensor => tf.tensor(t.dataSync().slice(), t.shape);
 
 /** One copy of the network in use. */
 export class Network {
@@ -61,6 +67,10 @@ export class Network {
     }, [...this.own.values()]);
     const byName = new Map([...this.own].map(([name, v]) => [name, grads[v.name]]));
     return { grads: byName, kept };
+  }
+
+  dispose(): void {
+    this.graft.dispose();
   }
 }
 

@@ -8,7 +8,7 @@ const source: TtaMethod = {
   options: {},
   start(source) {
     const network = source.copy([], 'source');
-    return { step: (x) => network.logits(x), state: () => new Map(), restore: () => undefined, learnt: () => new Map() };
+    return { step: (x) => network.logits(x), state: () => new Map(), restore: () => undefined, learnt: () => new Map(), dispose: () => network.dispose() };
   },
 };
 

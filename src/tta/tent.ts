@@ -41,6 +41,10 @@ const tent: TtaMethod<{ lr: number; beta1: number; beta2: number; steps: number 
         optimiser.restore(state);
       },
       learnt: () => new Map(network.own),
+      dispose() {
+        network.dispose();
+        optimiser.dispose();
+      },
     };
   },
 };

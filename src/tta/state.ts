@@ -1,0 +1,44 @@
+import { existsSync } from 'node:fs';
+import { scoped, type Tensor } from '@graft/kernels';
+import { dataError } from '../errors.js';
+import { loadTensor, storeTensor } from '../formats/graft.js';
+import { readInput } from '../formats/input.js';
+import { writeOutput } from '../formats/output.js';
+import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
+import type { Adaptation } from './method.js';
+
+/** How far a stream has come. */
+export interface Position {
+  /** Batches predicted so far. */
+  batches: number;
+  /** The value of the grouping column in the last of them. */
+  group: string | null;
+}
+
+/** Tensors read back, by name. */
+export const stored = (tensors: ReadonlyMap<string, Tensor>): [string, ReturnType<typeof storeTensor>][] => [...tensors].map(([name, t]) => [name, storeTensor(t)]);
+
+/** Writes what `readState` needs to go on: the method's tensors and the position. */
+export async function writeState(path: string, method: string, adaptation: Adaptation, position: Position): Promise<void> {
+  const tensors = scoped(() => stored(adaptation.state()));
+  const metadata = { 'graft.tta': method, 'graft.position': JSON.stringify(position) };
+  await writeOutput(path, (out) => writeSafetensors(out, tensors.map(([name, { data, ...t }]) => ({ name, ...t, data: () => data })), metadata));
+}
+
+/**
+ * Puts a stored state into a fresh adaptation. Without a file the stream is at its beginning.
+ * @throws GraftError (65) for the state of another method or model, or no state at all
+ */
+export async function readState(path: string, method: string, adaptation: Adaptation): Promise<Position> {
+  if (!existsSync(path)) return { batches: 0, group: null };
+  const { metadata, tensors } = readSafetensors(await readInput(path), path);
+  if (metadata['graft.tta'] !== method) throw dataError(`${path}: is the state of ${metadata['graft.tta'] ?? 'something else'}, not of ${method}; remove it to start afresh`);
+  scoped(() => {
+    for (const [name, t] of adaptation.state()) {
+      const found = tensors.get(name);
+      if (!found || found.shape.join() !== t.shape.join()) throw dataError(`${path}: does not fit this model: '${name}' is ${found ? `[${found.shape}], not [${t.shape}]` : 'missing'}`);
+    }
+    adaptation.restore(new Map([...tensors].map(([name, t]) => [name, loadTensor(name, t)])));
+  });
+  return JSON.parse(metadata['graft.position'] ?? 'null') ?? { batches: 0, group: null };
+}
