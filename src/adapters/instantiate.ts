@@ -145,9 +145,10 @@ export function activateWith(method: Method, graft: Graft, model: Model, { train
   const tensors = new Map<string, Variable | Tensor>();
   for (const [name, spec] of specs) {
     const tensor = tf.keep(loadTensor(name, graft.tensors.get(name)!));
-    const trained = train && spec.trainable !== false && tensor.dtype === 'float32';
-    tensors.set(name, trained ? tf.variable(tensor) : tensor);
-    if (trained) tensor.dispose();
+    // Buffers are variables, too: hooks and running statistics move them.
+    const moves = train && tensor.dtype === 'float32';
+    tensors.set(name, moves ? tf.variable(tensor, spec.trainable !== false) : tensor);
+    if (moves) tensor.dispose();
   }
   return new ActiveGraft(method, config, model, graft.head, tensors, specs);
 }

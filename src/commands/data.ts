@@ -1,0 +1,40 @@
+import { usageError } from '../errors.js';
+import type { Command } from './command.js';
+import { common } from './common.js';
+import type { Operation } from './data/operation.js';
+
+/** One line an operation: its module is loaded when it is asked for. */
+const OPERATIONS: Record<string, () => Promise<{ default: Operation }>> = {
+  import: () => import('./data/import.js'),
+  make: () => import('./data/make.js'),
+};
+
+const command: Command = {
+  name: 'data',
+  summary: 'import, transform and corrupt data',
+  description: [
+    'Reads data, changes it and writes an Arrow stream. OPERATION says how; graft data OPERATION --help lists its options.',
+    'FILE is standard input where it is missing or -.',
+  ],
+  operands: { usage: 'OPERATION [FILE...]', describe: 'OPERATION is one of those below.' },
+  options: common('output', 'columns', 'seed'),
+  choices: [{
+    option: 'operation', operand: true,
+    entries: async () => Promise.all(Object.values(OPERATIONS).map(async (load) => (await load()).default)),
+  }],
+  examples: [
+    { does: 'SST-2, whose files have no header', command: 'graft data import --header none --names text,label train.tsv -o train.arrow' },
+    { does: 'TREC: the class before the colon', command: `graft data import --pattern '^(?<label>\\w+):(?<fine>\\w+) (?<text>.*)$' --encoding latin1 --format text TREC.train > trec.arrow` },
+    { does: 'a tar of pictures, a class a folder', command: 'graft data import --raw cifar10-test.tar > cifar10.arrow' },
+    { does: 'the benchmark of corruptions', command: 'graft data corrupt --kind standard15 --severity 5 cifar10.arrow | graft tta -m resnet20/ --method tent' },
+    { does: 'train and test', command: 'graft data split --fraction 0.8 --stratify label all.arrow train.arrow test.arrow' },
+  ],
+  async run(args) {
+    const [name, ...operands] = args._;
+    const load = name !== undefined && Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : null;
+    if (!load) throw usageError(`${name === undefined ? 'no operation given' : `unknown operation '${name}'`}: one of ${Object.keys(OPERATIONS).join(', ')}`);
+    await (await load()).default.run({ ...args, _: operands });
+  },
+};
+
+export default command;

@@ -1,0 +1,42 @@
+import { Binary, Field, Int64, Schema, Utf8 } from 'apache-arrow';
+import { shapes10, SHAPES, SIZE } from '../../data/generators/shapes10.js';
+import { topics, TOPICS } from '../../data/generators/topics.js';
+import { writeTable } from '../../data/write.js';
+import { usageError } from '../../errors.js';
+import { withClassLabel } from '../../formats/features.js';
+import { batchOf, type Row } from '../../formats/rows.js';
+import type { Operation } from './operation.js';
+
+interface Generated { schema: Schema; rows(n: number, seed: number): Iterable<Row> }
+
+const label = new Field('label', new Int64(), false);
+
+const GENERATORS: Record<string, Generated> = {
+  shapes10: {
+    schema: withClassLabel(new Schema([new Field('image', new Binary(), false, new Map([['shape', `${SIZE},${SIZE},3`]])), label]), 'label', SHAPES),
+    rows: shapes10,
+  },
+  topics: { schema: withClassLabel(new Schema([new Field('text', new Utf8(), false), label]), 'label', TOPICS), rows: topics },
+};
+
+const BATCH = 512;
+
+const operation: Operation = {
+  name: 'make',
+  summary: 'make data: shapes10 (pictures of ten shapes), topics (texts of a small language about six topics)',
+  operands: Object.keys(GENERATORS).join('|'),
+  options: { n: { type: 'number', alias: 'n', metavar: 'N', describe: 'rows', default: 1000, min: 1 } },
+  async run(args) {
+    const generator = Object.hasOwn(GENERATORS, args._[0] ?? '') ? GENERATORS[args._[0]] : null;
+    if (!generator || args._.length > 1) throw usageError(`graft data make takes one of ${Object.keys(GENERATORS).join(', ')}`);
+    const { schema, rows } = generator;
+    async function* batches() {
+      let held: Row[] = [];
+      for (const row of rows(args.n, args.seed)) if (held.push(row) === BATCH) yield batchOf(schema, held.splice(0));
+      if (held.length > 0) yield batchOf(schema, (held = held.splice(0)));
+    }
+    await writeTable(args.output, schema, batches());
+  },
+};
+
+export default operation;
