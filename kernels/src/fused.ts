@@ -22,9 +22,9 @@ type Gradients = Record<string, () => Tensor>;
  *     return withGradient({ x, W }, (save) => { save([x, W]); return runKernel('My', { x, W }); },
  *       (dy, [x, W]) => ({ x: () => tf.matMul(dy, W, false, true), W: () => tf.matMul(x, dy, true, false) }));
  *
- * Save only inputs and outputs of the operation, or tensors made inside it.
+ * Save only inputs and outputs of the operation, or tensors made inside it. Where `forward` gives several outputs, so is dy a list.
  */
-export function withGradient<T extends Tensor>(
+export function withGradient<T extends Tensor | Tensor[]>(
   inputs: Record<string, Tensor | null | undefined>,
   forward: (save: Save, recording: boolean) => T,
   gradient: (dy: T, saved: Tensor[]) => Gradients,
@@ -32,7 +32,7 @@ export function withGradient<T extends Tensor>(
   const given = Object.fromEntries(Object.entries(inputs).filter(([, t]) => t)) as NamedTensorMap;
   const active = recording();
   // The engine's form of tf.customGrad whose gradients are functions; TensorFlow.js keeps it internal.
-  const e = engine() as unknown as { runKernelFunc(params: object): Tensor };
+  const e = engine() as unknown as { runKernelFunc(params: object): unknown };
   return e.runKernelFunc({
     inputs: given,
     attrs: {},

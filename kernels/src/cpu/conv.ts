@@ -16,15 +16,15 @@ function geometry(x: number[], w: number[], { stride, padding, dilation, groups 
 
 const outputShape = (g: number[]): number[] => [g[0], g[6], g[7], g[8]];
 
-defineKernel<ConvAttrs>('GraftConv2D', ({ inputs: { x, w, b }, attrs, backend }) => {
+defineKernel<ConvAttrs>('Convolution', ({ inputs: { x, w, b }, attrs, backend }) => {
   const g = geometry(x.shape, w.shape, attrs);
   return forward(backend, x, w, b, g);
 });
 
-defineKernel<ConvAttrs & { xShape: number[] }>('GraftConv2DInputGrad', ({ inputs: { dy, w }, attrs, backend }) =>
+defineKernel<ConvAttrs & { xShape: number[] }>('ConvolutionInputGrad', ({ inputs: { dy, w }, attrs, backend }) =>
   inputGradient(backend, dy, w, attrs.xShape, geometry(attrs.xShape, w.shape, attrs)));
 
-defineKernel<ConvAttrs & { wShape: number[] }>('GraftConv2DFilterGrad', ({ inputs: { x, dy }, attrs, backend }) =>
+defineKernel<ConvAttrs & { wShape: number[] }>('ConvolutionFilterGrad', ({ inputs: { x, dy }, attrs, backend }) =>
   filterGradient(backend, x, dy, attrs.wShape, geometry(x.shape, attrs.wShape, attrs)));
 
 function forward(backend: GraftCpuBackend, x: tf.TensorInfo, w: tf.TensorInfo, b: tf.TensorInfo | null | undefined, g: number[]): tf.TensorInfo {

@@ -9,3 +9,5 @@ import './gather.js';
 import './resize.js';
 import './rows.js';
 import './conv.js';
+import './pooling.js';
+import './batch-norm.js';

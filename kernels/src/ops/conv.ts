@@ -21,16 +21,16 @@ export function outputSize(size: number, k: number, { stride, padding, dilation 
 export function conv2d(x: tf.Tensor4D, w: tf.Tensor4D, b: tf.Tensor1D | null = null, options: ConvOptions = {}): tf.Tensor4D {
   const xShape = x.shape;
   const attrs: ConvAttrs = { stride: 1, padding: 0, dilation: 1, groups: 1, ...options };
-  if (!hasKernel('GraftConv2D')) return reference(x, w, b, attrs);
+  if (!hasKernel('Convolution')) return reference(x, w, b, attrs);
   return withGradient<tf.Tensor4D>(
     { x, w, b },
     (save) => {
       save(isFrozen(w) ? [w] : [w, x]);
-      return runKernel('GraftConv2D', { x, w, b }, attrs);
+      return runKernel('Convolution', { x, w, b }, attrs);
     },
     (dy, [w, x]) => ({
-      x: () => runKernel('GraftConv2DInputGrad', { dy, w }, { ...attrs, xShape }),
-      w: () => runKernel('GraftConv2DFilterGrad', { x, dy }, { ...attrs, wShape: w.shape }),
+      x: () => runKernel('ConvolutionInputGrad', { dy, w }, { ...attrs, xShape }),
+      w: () => runKernel('ConvolutionFilterGrad', { x, dy }, { ...attrs, wShape: w.shape }),
       b: () => tf.sum(dy, [0, 1, 2]),
     }),
   );
@@ -40,7 +40,10 @@ function reference(x: tf.Tensor4D, w: tf.Tensor4D, b: tf.Tensor1D | null, { stri
   const filter = tf.transpose(w, [2, 3, 1, 0]);
   const padded = padding > 0 ? tf.pad(x, [[0, 0], [padding, padding], [padding, padding], [0, 0]]) : x;
   const one = (input: tf.Tensor4D, part: tf.Tensor4D): tf.Tensor4D => tf.conv2d(input, part, stride, 'valid', 'NHWC', dilation);
-  const filters = tf.split(filter, groups, 3);
-  const y = groups === 1 ? one(padded, filter) : tf.concat(tf.split(padded, groups, 3).map((input, i) => one(input as tf.Tensor4D, filters[i])), 3);
+  const grouped = (): tf.Tensor4D => {
+    const filters = tf.split(filter, groups, 3) as tf.Tensor4D[];
+    return tf.concat((tf.split(padded, groups, 3) as tf.Tensor4D[]).map((input, i) => one(input, filters[i])), 3);
+  };
+  const y = groups === 1 ? one(padded as tf.Tensor4D, filter as tf.Tensor4D) : grouped();
   return b ? tf.add(y, b) : y;
 }
