@@ -10,7 +10,7 @@ namespace graft {
 namespace {
 
 constexpr int64_t kBytes = 1 << 16;  // per part
-constexpr int64_t kTile = 32;
+constexpr int64_t kTile = 16;
 
 struct Axis { int64_t size, from, to; };  // strides in elements
 
@@ -81,10 +81,13 @@ void copyTiles(const T* x, T* y, std::vector<Axis> outer, int64_t rows, const Ax
       const int64_t height = std::min(kTile, a.size - n++ % tiles * kTile);
       for (int64_t j0 = 0; j0 < b.size; j0 += kTile) {
         const int64_t width = std::min(kTile, b.size - j0);
+        T tile[kTile][kTile];  // rows of x, read along memory
+        const bool whole = height == kTile && width == kTile;  // sizes known to the compiler
+        for (int64_t j = 0; j < width; j++) std::memcpy(tile[j], x + from + (j0 + j) * b.from, whole ? sizeof tile[j] : size_t(height) * sizeof(T));
         for (int64_t i = 0; i < height; i++) {
-          const T* p = x + from + i * a.from + j0 * b.from;
           T* q = y + to + i * a.to + j0;
-          for (int64_t j = 0; j < width; j++) q[j] = p[j * b.from];
+          if (whole) for (int64_t j = 0; j < kTile; j++) q[j] = tile[j][i];
+          else for (int64_t j = 0; j < width; j++) q[j] = tile[j][i];
         }
       }
     });

@@ -34,6 +34,27 @@ Buffer& output(Args& args, int i, int64_t count) {
   return y;
 }
 
+template <class From, class To>
+void castLoop(const Buffer& x, Buffer& y, To (*f)(From)) {
+  auto* from = static_cast<const From*>(x.data);
+  auto* to = static_cast<To*>(y.data);
+  parallelFor(x.count, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) to[i] = f(from[i]);
+  });
+}
+
+/** The conversions that training meets; false for the others. */
+bool castFast(const Buffer& x, Buffer& y) {
+  const auto is = [&](Storage from, Storage to) { return x.storage == from && y.storage == to; };
+  if (is(Storage::F32, Storage::I32)) castLoop<float, int32_t>(x, y, [](float v) { return toInt32(double(v)); });
+  else if (is(Storage::I32, Storage::F32)) castLoop<int32_t, float>(x, y, [](int32_t v) { return float(v); });
+  else if (is(Storage::BOOL, Storage::F32)) castLoop<uint8_t, float>(x, y, [](uint8_t v) { return float(v); });
+  else if (is(Storage::BOOL, Storage::I32)) castLoop<uint8_t, int32_t>(x, y, [](uint8_t v) { return int32_t(v); });
+  else if (is(Storage::F32, Storage::BOOL)) castLoop<float, uint8_t>(x, y, [](float v) { return uint8_t(v != 0); });
+  else return false;
+  return true;
+}
+
 /** Two operands broadcast to one shape; axes that both walk alike are merged, axes of size 1 left out. */
 struct Broadcast {
   std::vector<int64_t> size, stepA, stepB;
@@ -190,6 +211,7 @@ GRAFT_EXPORT(binary) {
 GRAFT_EXPORT(cast) {
   const Buffer& x = args.buffer(0);
   Buffer& y = output(args, 1, x.count);
+  if (castFast(x, y)) return;
   parallelFor(x.count, kGrain, [&](int64_t begin, int64_t end) {
     double values[kBlock];
     for (int64_t i = begin; i < end; i += kBlock) {

@@ -131,10 +131,17 @@ GRAFT_EXPORT(oneHot) {
   const int64_t count = args.count(0), depth = args.integer(2);
   Buffer& y = outputLike(args, 1, args.buffer(1), count * depth);
   const double on = args.number(3), off = args.number(4);
-  const std::vector<double> row(static_cast<size_t>(depth), off);
+  // One row without its index, in y's storage, is copied; then the index is set.
+  const int64_t size = sizeOf(y.storage);
+  std::vector<char> plain(static_cast<size_t>(depth * size));
+  Buffer row;
+  row.data = plain.data();
+  row.count = depth;
+  row.storage = y.storage;
+  for (int64_t j = 0; j < depth; j++) storeDoubles(row, j, 1, &off);
   parallelFor(count, grainFor(depth), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      storeDoubles(y, i * depth, depth, row.data());
+      std::memcpy(static_cast<char*>(y.data) + i * depth * size, plain.data(), plain.size());
       if (indices[i] >= 0 && indices[i] < depth) storeDoubles(y, i * depth + indices[i], 1, &on);
     }
   });
