@@ -6,6 +6,14 @@ import type { Operation } from './data/operation.js';
 /** One line an operation: its module is loaded when it is asked for. */
 const OPERATIONS: Record<string, () => Promise<{ default: Operation }>> = {
   import: () => import('./data/import.js'),
+  head: async () => ({ default: (await import('./data/rows.js')).head }),
+  tail: async () => ({ default: (await import('./data/rows.js')).tail }),
+  sample: async () => ({ default: (await import('./data/rows.js')).sample }),
+  shuffle: async () => ({ default: (await import('./data/rows.js')).shuffle }),
+  select: async () => ({ default: (await import('./data/rows.js')).select }),
+  split: () => import('./data/split.js'),
+  concat: () => import('./data/concat.js'),
+  corrupt: () => import('./data/corrupt.js'),
   make: () => import('./data/make.js'),
 };
 

@@ -36,7 +36,11 @@ const operation: Operation = {
     const where = inputs.map((i) => i.name).join(' ');
     const names = (args.labels as string | undefined)?.split(',');
     if (!names) await Promise.all(inputs.map((i) => i.keep()));
-    const open = async (): Promise<Flow> => setColumns(renameColumns(await importer.read(inputs, options), args.columns, where), args.set);
+    const open: Open = async (pass) => {
+      // Names of classes are in the paths: nothing need be decoded to collect them.
+      const chosen = pass === 'names' && options.raw ? { ...options, raw: false } : options;
+      return setColumns(renameColumns(await importer.read(inputs, chosen), args.columns, where), args.set);
+    };
     const flow = await labelled(open, args, names, where);
     await writeTable(args.output, flow.schema, flow.batches);
   },
@@ -44,17 +48,19 @@ const operation: Operation = {
 
 export default operation;
 
-async function labelled(open: () => Promise<Flow>, args: Arguments, names: string[] | undefined, where: string): Promise<Flow> {
-  if (args.label === 'none') return open();
-  const { schema } = await open();
+type Open = (pass: 'names' | 'rows') => Promise<Flow>;
+
+async function labelled(open: Open, args: Arguments, names: string[] | undefined, where: string): Promise<Flow> {
+  if (args.label === 'none') return open('rows');
+  const { schema } = await open('names');
   const columns = [args.label, 'tags'].filter((c, i, all) => schema.names.includes(c) && all.indexOf(c) === i);
   if (names && columns.length === 0) throw usageError(`--labels: ${where} has no column '${args.label}'; it has ${schema.names.join(', ')} (--label COLUMN)`);
   let reopen = open;
   for (const column of columns) {
     const before = reopen;
-    reopen = () => labelColumn(before, { column, names: columns[0] === column ? names : undefined, first: args.firstLabel }, where);
+    reopen = (pass) => labelColumn(before, pass, { column, names: columns[0] === column ? names : undefined, first: args.firstLabel }, where);
   }
-  return reopen();
+  return reopen('rows');
 }
 
 /** The format's options with its defaults. @throws GraftError (usage) for an option of another format */

@@ -39,9 +39,12 @@ export interface CorruptOptions {
   glass?: 'copy' | 'swap';
 }
 
+/** The constants that suit a size. */
+export const scaleOf = (height: number, width: number): Scale => (Math.min(height, width) <= LARGEST_CIFAR_SIDE ? 'cifar' : 'imagenet');
+
 /** Corrupts one image. @returns RGB bytes, HWC, of the same size */
 export function corrupt(image: RgbImage, corruption: Corruption, options: CorruptOptions): Uint8Array {
-  const scale = options.scale ?? (Math.min(image.height, image.width) <= LARGEST_CIFAR_SIDE ? 'cifar' : 'imagenet');
+  const scale = options.scale ?? scaleOf(image.height, image.width);
   const rng = new Rng(options.seed, corruption.name, options.severity, options.row);
   const c = corruption.constants[scale][options.severity - 1];
   return toBytes(corruption.apply(toRaster(image), c, { rng, scale, frost: options.frost, glass: options.glass ?? 'copy' }));

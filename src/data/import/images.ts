@@ -1,13 +1,12 @@
 import { Binary, Field, FixedSizeBinary, Schema, Struct, Utf8 } from 'apache-arrow';
-import sharp from 'sharp';
 import { dataError, usageError } from '../../errors.js';
 import { withMedia } from '../../formats/features.js';
 import type { Row } from '../../formats/rows.js';
-import { decodeImage } from '../image-input.js';
-import type { RgbImage } from '../raster.js';
+import { decodeImage, fittedPixels } from '../image-input.js';
 import { batched, eachInput, type Imported, type Importer } from './importer.js';
 import { memberOptions, members, PathColumns } from './members.js';
 import type { ImportInput } from './input.js';
+import type { Member } from './tar.js';
 
 const IMAGE = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|heif)$/i;
 
@@ -47,17 +46,28 @@ function encoded(inputs: readonly ImportInput[], columns: PathColumns): Imported
 async function raw(inputs: readonly ImportInput[], columns: PathColumns, size: [number, number] | null): Promise<Imported> {
   const [H, W] = size ?? await firstSize(inputs[0]);
   const schema = new Schema([rawField('image', [H, W, 3]), new Field('path', new Utf8(), true), ...texts(columns.names)]);
-  const rows = eachInput(inputs, async function* (input): AsyncGenerator<Row> {
-    for await (const { path, bytes } of members(input, IMAGE, 'pictures')) {
-      const where = `${input.name}: ${path}`;
-      const image = await decodeImage(bytes, where);
-      const fits = image.height === H && image.width === W;
-      if (!fits && !size) throw dataError(`${where}: is ${image.height}×${image.width} where the first picture is ${H}×${W}; --size brings all to one size`);
-      yield { image: fits ? image.data : await resize(image, H, W), path, ...columns.of(path, input.name) };
-    }
-  });
+  const pixels = async ({ path, bytes }: Member, where: string): Promise<Row> => {
+    const { data, height, width } = await fittedPixels(bytes, null, size, where);
+    if (height !== H || width !== W) throw dataError(`${where}: is ${height}×${width} where the first picture is ${H}×${W}; --size brings all to one size`);
+    return { image: data, path, ...columns.of(path, where) };
+  };
+  const rows = eachInput(inputs, (input) => ahead(members(input, IMAGE, 'pictures'), (m) => pixels(m, `${input.name}: ${m.path}`)));
   return { schema, batches: batched(schema, rows, () => H * W * 3) };
 }
+
+/** Results in the order of the items, a few of them under way at once. */
+export async function* ahead<T, R>(items: AsyncIterable<T>, work: (item: T) => Promise<R>): AsyncGenerator<R> {
+  const running: Promise<R>[] = [];
+  for await (const item of items) {
+    const result = work(item);
+    result.catch(() => {}); // reported where it is awaited
+    running.push(result);
+    if (running.length === AT_ONCE) yield await running.shift()!;
+  }
+  while (running.length > 0) yield await running.shift()!;
+}
+
+const AT_ONCE = 8;
 
 async function firstSize(input: ImportInput): Promise<[number, number]> {
   await input.keep();
@@ -75,6 +85,3 @@ export function parseSize(text: string | undefined): [number, number] | null {
   if (sizes.length > 2 || sizes.some((n) => !Number.isInteger(n) || n < 1)) throw usageError(`--size ${text}: write it as H,W in pixels`);
   return [sizes[0], sizes[1] ?? sizes[0]];
 }
-
-const resize = ({ data, height, width }: RgbImage, H: number, W: number): Promise<Uint8Array> =>
-  sharp(data, { raw: { width, height, channels: 3 } }).resize(W, H, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer();

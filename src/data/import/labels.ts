@@ -16,14 +16,15 @@ export interface LabelOptions {
 /**
  * Turns a column of class names or numbers into class labels (int64 with their names in the schema), as `datasets` does.
  * @param open starts reading; called twice where the names have to be collected first
+ * @param pass what the caller is after: where it is names only, one reading is enough
  * @throws GraftError (65) for a value that is no class
  */
-export async function labelColumn(open: () => Promise<Flow>, options: LabelOptions, where: string): Promise<Flow> {
-  const flow = await open();
+export async function labelColumn(open: (pass: 'names' | 'rows') => Promise<Flow>, pass: 'names' | 'rows', options: LabelOptions, where: string): Promise<Flow> {
+  const flow = await open(options.names ? pass : 'names');
   const field = flow.schema.fields.find((f) => f.name === options.column);
-  if (!field || classNames(flow.schema, options.column) || !holdsClasses(field.type)) return flow;
+  if (!field || classNames(flow.schema, options.column) || !holdsClasses(field.type)) return options.names ? flow : open(pass);
   const names = options.names ?? sorted(await collect(flow, options.column));
-  const second = options.names ? flow : await open();
+  const second = options.names ? flow : await open(pass);
   return encode(second, field, { ...options, names }, where);
 }
 
