@@ -3,38 +3,105 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core.h"
+#include "elementwise.h"
+#include "panels.h"
 
 namespace graft {
 
-static constexpr int64_t KC = 384, NC = 4096;
+// A panel of B (kDepth × 32 floats) stays in the first-level cache, a block of A in the second.
+static constexpr int64_t kDepth = 384, kColumns = 4096, kRowPanels = 12;
 
-/** C = A B with element strides (row, column) for both operands. */
-static void gemm(const void* a, Storage sa, int64_t ars, int64_t acs, const void* b, Storage sb, int64_t brs, int64_t bcs,
-                 int64_t m, int64_t n, int64_t k, float* c) {
-  if (k == 0) std::memset(c, 0, size_t(m * n) * 4);
+static int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+static const char* at(const Operand& x, int64_t i, int64_t j) {
+  return static_cast<const char*>(x.data) + (i * x.rowStride + j * x.columnStride) * sizeOf(x.storage);
+}
+
+/** Packs rows [p, p + depth) of columns [j, j + cols). */
+static void packColumns(const Operand& b, int64_t p, int64_t depth, int64_t j, int64_t cols, int nr, float* out) {
+  parallelFor(cols, nr * 4, [&](int64_t begin, int64_t end) {
+    gemmPack(at(b, p, j + begin), int(b.storage), b.columnStride, b.rowStride, end - begin, depth, nr, out + begin * depth);
+  });
+}
+
+int64_t packedFloats(int64_t n, int64_t k) {
   int mr, nr;
   gemmTile(&mr, &nr);
-  const int64_t mc = std::max<int64_t>(mr, std::min<int64_t>(12 * mr, (m / threadCount() + mr - 1) / mr * mr));
-  for (int64_t j = 0; j < n; j += NC)
-    for (int64_t p = 0; p < k; p += KC) {
-      const int64_t cols = std::min(NC, n - j), depth = std::min(KC, k - p);
-      Scratch scratch;
-      float* pb = scratch.floats((cols + nr - 1) / nr * nr * depth);
-      const char* fromB = static_cast<const char*>(b) + (p * brs + j * bcs) * sizeOf(sb);
-      parallelFor(cols, nr * 4, [&](int64_t begin, int64_t end) {
-        gemmPack(fromB + begin * bcs * sizeOf(sb), int(sb), bcs, brs, end - begin, depth, nr, pb + begin * depth);
-      });
-      parallelFor(m, mc, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i += mc) {
-          const int64_t rows = std::min(mc, end - i);
-          Scratch own;
-          float* pa = own.floats((rows + mr - 1) / mr * mr * depth);
-          gemmPack(static_cast<const char*>(a) + (i * ars + p * acs) * sizeOf(sa), int(sa), ars, acs, rows, depth, mr, pa);
-          gemmBlock(pa, pb, rows, cols, depth, c + i * n + j, n, p > 0);
-        }
-      });
+  return up(n, nr) * k;
+}
+
+void packWhole(const Operand& b, int64_t n, int64_t k, float* out) {
+  int mr, nr;
+  gemmTile(&mr, &nr);
+  for (int64_t p = 0; p < k; p += kDepth) packColumns(b, p, std::min(kDepth, k - p), 0, n, nr, out + p * up(n, nr));
+}
+
+/** How C is cut into tasks: along the rows, and along the columns too where rows alone do not keep the threads busy. */
+struct Cut {
+  int64_t rows, cols, down, across;
+  Cut(int64_t m, int64_t n, int mr, int nr) {
+    const int64_t wanted = 4 * threadCount();
+    rows = std::min(kRowPanels * mr, std::max<int64_t>(mr, up((m + wanted - 1) / wanted, mr)));
+    // Short blocks would pack A too often for what they compute.
+    if (m > mr) rows = std::max<int64_t>(rows, std::min<int64_t>(4 * mr, up(m, mr)));
+    down = (m + rows - 1) / rows;
+    const int64_t parts = std::min((wanted + down - 1) / down, std::max<int64_t>(1, n / (4 * nr)));
+    cols = threadCount() == 1 ? n : up((n + parts - 1) / parts, nr);
+    across = (n + cols - 1) / cols;
+  }
+};
+
+static void activateRows(int op, const float* z, float* y, int64_t rows, int64_t cols, int64_t stride) {
+  for (int64_t r = 0; r < rows; r++) unaryLoop(op, z + r * stride, y + r * stride, cols, 0, 0);
+}
+
+/** C without its activation, in c or, where that is to be kept, in `before`. */
+static void depthBlock(const Operand& a, const float* pb, int64_t p, int64_t depth, bool last, int64_t j, int64_t cols, int64_t m, int64_t n,
+                       float* c, const Epilogue& e) {
+  int mr, nr;
+  gemmTile(&mr, &nr);
+  const Cut cut(m, cols, mr, nr);
+  float* raw = e.before ? e.before : c;
+  const float* add = p == 0 ? e.add : raw;
+  parallelFor(cut.down * cut.across, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t i = task / cut.across * cut.rows, left = task % cut.across * cut.cols;
+      const int64_t rows = std::min(cut.rows, m - i), width = std::min(cut.cols, cols - left), to = i * n + j + left;
+      Scratch own;
+      float* pa = own.floats(up(rows, mr) * depth);
+      gemmPack(at(a, i, p), int(a.storage), a.rowStride, a.columnStride, rows, depth, mr, pa);
+      gemmBlock(pa, pb + left * depth, rows, width, depth, raw + to, n, e.alpha, add ? add + to : nullptr, last && e.bias ? e.bias + j + left : nullptr);
+      if (last && e.activation >= 0) activateRows(e.activation, raw + to, c + to, rows, width, n);
     }
+  });
+}
+
+void gemm(const Operand& a, const Operand& b, const float* packed, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
+  int mr, nr;
+  gemmTile(&mr, &nr);
+  const int64_t columns = packed ? std::max<int64_t>(n, 1) : kColumns;
+  for (int64_t j = 0; j < n; j += columns)
+    for (int64_t p = 0; p == 0 || p < k; p += kDepth) {
+      const int64_t cols = std::min(columns, n - j), depth = std::min(kDepth, k - p);
+      Scratch scratch;
+      const float* pb = packed ? packed + p * up(n, nr) : nullptr;
+      if (!pb) {
+        float* own = scratch.floats(up(cols, nr) * depth);
+        packColumns(b, p, depth, j, cols, nr, own);
+        pb = own;
+      }
+      depthBlock(a, pb, p, depth, p + depth == k, j, cols, m, n, c, e);
+    }
+}
+
+static void needFloats(const Buffer& x) {
+  if (x.storage == Storage::I32 || x.storage == Storage::BOOL) fail("matrix product: operands must be floats");
+}
+
+static Operand operand(const Buffer& x, int64_t matrix, int64_t rows, int64_t cols, bool transposed) {
+  needFloats(x);
+  if (matrix < 0 || (matrix + 1) * rows * cols > x.count) fail("matrix product: matrix %lld is beyond its operand", static_cast<long long>(matrix));
+  return {static_cast<char*>(x.data) + matrix * rows * cols * sizeOf(x.storage), x.storage, transposed ? 1 : cols, transposed ? rows : 1};
 }
 
 }  // namespace graft
@@ -46,14 +113,16 @@ GRAFT_EXPORT(batchMatMul) {
   const int64_t m = args.integer(3), n = args.integer(4), k = args.integer(5);
   const bool ta = args.flag(6), tb = args.flag(7);
   const auto pairs = args.ints(8);
-  float* c = args.outF32(2, int64_t(pairs.size() / 2) * m * n);
-  for (const Buffer* x : {&a, &b})
-    if (x->storage == Storage::I32 || x->storage == Storage::BOOL) fail("batchMatMul: operands must be floats");
-  for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
-    if (pairs[i] < 0 || (pairs[i] + 1) * m * k > a.count || pairs[i + 1] < 0 || (pairs[i + 1] + 1) * k * n > b.count)
-      fail("batchMatMul: matrix %lld is beyond its operand", static_cast<long long>(i / 2));
-    gemm(static_cast<char*>(a.data) + pairs[i] * m * k * sizeOf(a.storage), a.storage, ta ? 1 : k, ta ? m : 1,
-         static_cast<char*>(b.data) + pairs[i + 1] * k * n * sizeOf(b.storage), b.storage, tb ? 1 : n, tb ? k : 1, m, n, k,
-         c + int64_t(i / 2) * m * n);
-  }
+  const int64_t count = int64_t(pairs.size() / 2);
+  float* c = args.outF32(2, count * m * n);
+  std::vector<std::pair<Operand, Operand>> operands;
+  for (int64_t i = 0; i < count; i++)
+    operands.emplace_back(operand(a, pairs[size_t(2 * i)], m, k, ta), operand(b, pairs[size_t(2 * i + 1)], k, n, tb));
+  // Many small products: one thread each. Few large ones: all threads on each.
+  const bool apart = count >= 2 * threadCount();
+  const auto some = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) gemm(operands[size_t(i)].first, operands[size_t(i)].second, nullptr, m, n, k, c + i * m * n);
+  };
+  if (apart) parallelFor(count, 1, some);
+  else some(0, count);
 }
