@@ -1,0 +1,65 @@
+import type { Rng } from '@graft/kernels';
+
+/** No chunk of the stream may be shorter. */
+const SHORTEST_CHUNK = 10;
+const MOST_TRIES = 1000;
+
+/**
+ * Orders rows so that labels come in runs (Gong et al. 2022, NOTE): with C classes the stream has C chunks; each class is dealt
+ * out to them by proportions from Dir(δ·1), leaving out chunks that have N/C rows already; inside a chunk each class is
+ * contiguous, classes in random order. δ = 0 sorts by label.
+ * @param label of every row of the table, by row number
+ */
+export function dirichletOrder(rows: Uint32Array, label: readonly number[], delta: number, rng: Rng): Uint32Array {
+  const classes = new Map<number, number[]>();
+  for (const r of rows) classes.set(label[r], [...(classes.get(label[r]) ?? []), r]);
+  const sorted = [...classes.keys()].sort((a, b) => a - b).map((c) => classes.get(c)!);
+  if (delta === 0) return Uint32Array.from(sorted.flat());
+  const shortest = Math.min(SHORTEST_CHUNK, Math.floor(rows.length / sorted.length / 2));
+  for (let n = 0; n < MOST_TRIES; n++) {
+    const chunks = deal(sorted, rows.length, delta, rng);
+    if (chunks.every((pieces) => pieces.reduce((sum, p) => sum + p.length, 0) >= shortest)) {
+      return Uint32Array.from(chunks.flatMap((pieces) => rng.shuffle(pieces).flat()));
+    }
+  }
+  return Uint32Array.from(sorted.flat());
+}
+
+/** Chunks of pieces, one for each class. */
+function deal(classes: readonly number[][], total: number, delta: number, rng: Rng): number[][][] {
+  const C = classes.length;
+  const chunks: number[][][] = Array.from({ length: C }, () => []);
+  const size = new Float64Array(C);
+  for (const members of classes) {
+    const shuffled = rng.shuffle([...members]);
+    let q = dirichlet(C, delta, rng).map((p, j) => (size[j] < total / C ? p : 0));
+    const sum = q.reduce((a, b) => a + b, 0);
+    // Where every chunk with a share is full, those with room share alike.
+    q = sum > 0 ? q.map((p) => p / sum) : q.map((_, j) => (size[j] < total / C ? 1 : 0)).map((p, _j, all) => p / all.reduce((a, b) => a + b, 0));
+    let from = 0, share = 0;
+    q.forEach((p, j) => {
+      share += p;
+      const to = j === C - 1 ? shuffled.length : Math.min(shuffled.length, Math.floor(share * shuffled.length + 1e-9));
+      chunks[j].push(shuffled.slice(from, to));
+      size[j] += to - from;
+      from = to;
+    });
+  }
+  return chunks;
+}
+
+function dirichlet(n: number, delta: number, rng: Rng): number[] {
+  const draws = Array.from({ length: n }, () => gamma(delta, rng));
+  const sum = draws.reduce((a, b) => a + b, 0);
+  return sum > 0 ? draws.map((d) => d / sum) : draws.map((_, i) => (i === 0 ? 1 : 0));
+}
+
+/** A gamma deviate (Marsaglia and Tsang 2000; for shapes below 1 through shape + 1). */
+function gamma(shape: number, rng: Rng): number {
+  if (shape < 1) return gamma(shape + 1, rng) * (1 - rng.uniform()) ** (1 / shape);
+  const d = shape - 1 / 3, c = 1 / Math.sqrt(9 * d);
+  for (;;) {
+    const x = rng.normal(), v = (1 + c * x) ** 3;
+    if (v > 0 && Math.log(1 - rng.uniform()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
+  }
+}
