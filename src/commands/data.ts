@@ -13,7 +13,6 @@ const OPERATIONS: Record<string, () => Promise<{ default: Operation }>> = {
   select: async () => ({ default: (await import('./data/rows.js')).select }),
   split: () => import('./data/split.js'),
   concat: () => import('./data/concat.js'),
-  make: () => import('./data/make.js'),
   stream: () => import('./data/stream.js'),
   corrupt: () => import('./data/corrupt.js'),
   make: () => import('./data/make.js'),

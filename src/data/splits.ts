@@ -1,4 +1,4 @@
-import { Rng } from '@graft/kernels';
+import { Rng } from '@graft/kernels/random';
 import { usageError } from '../errors.js';
 
 /**

@@ -1,32 +1,47 @@
-import { GENERATORS } from '../../data/make/registry.js';
+import { Binary, Field, Int64, List, Schema, Utf8, type DataType } from 'apache-arrow';
+import { shapes10, SHAPES, SIZE } from '../../data/generators/shapes10.js';
+import { roles, ROLE_TAGS, topics, TOPICS } from '../../data/generators/topics.js';
 import { writeTable } from '../../data/write.js';
 import { usageError } from '../../errors.js';
-import { kebab, type OptionSpecs } from '../../options.js';
+import { withClassLabel } from '../../formats/features.js';
+import { batchOf, type Row } from '../../formats/rows.js';
 import type { Operation } from './operation.js';
 
-const ownersOf = (option: string): string => GENERATORS.filter((g) => option in g.options).map((g) => g.name).join(', ');
+interface Generated { schema: Schema; rows(n: number, seed: number): Iterable<Row> }
 
-/** The options of all generators, without defaults: those of the one that is asked for are filled in when it is known. */
-const generatorOptions: OptionSpecs = Object.fromEntries(
-  GENERATORS.flatMap((g) => Object.entries(g.options).map(([name, spec]) => [name, { ...spec, default: undefined, describe: `${ownersOf(name)}: ${spec.describe}` }])));
+const label = new Field('label', new Int64(), false);
+
+const list = (name: string, item: DataType): Field => new Field(name, new List(new Field('item', item, false)), false);
+
+const GENERATORS: Record<string, Generated> = {
+  shapes10: {
+    schema: withClassLabel(new Schema([new Field('image', new Binary(), false, new Map([['shape', `${SIZE},${SIZE},3`]])), label]), 'label', SHAPES),
+    rows: shapes10,
+  },
+  topics: { schema: withClassLabel(new Schema([new Field('text', new Utf8(), false), label]), 'label', TOPICS), rows: topics },
+  roles: {
+    schema: withClassLabel(new Schema([list('tokens', new Utf8()), list('tags', new Int64())]), 'tags', ROLE_TAGS),
+    rows: roles,
+  },
+};
+
+const BATCH = 512;
 
 const operation: Operation = {
   name: 'make',
-  summary: `data from a seed: ${GENERATORS.map((g) => g.name).join(', ')}`,
-  operands: 'NAME',
-  options: {
-    n: { type: 'number', alias: 'n', metavar: 'N', describe: 'how many rows', default: 1000, min: 0 },
-    ...generatorOptions,
-  },
+  summary: 'make data: shapes10 (pictures of ten shapes), topics (texts of a small language about six topics), roles (sentences of it, tagged)',
+  operands: Object.keys(GENERATORS).join('|'),
+  options: { n: { type: 'number', alias: 'n', metavar: 'N', describe: 'rows', default: 1000, min: 1 } },
   async run(args) {
-    const generator = GENERATORS.find((g) => g.name === args._[0]);
-    if (!generator || args._.length > 1) throw usageError(`name what to make: one of ${GENERATORS.map((g) => g.name).join(', ')}`);
-    for (const name of Object.keys(generatorOptions)) {
-      if (args[name] !== undefined && !(name in generator.options)) throw usageError(`--${kebab(name)} is no option of ${generator.name} but of ${ownersOf(name)}`);
+    const generator = Object.hasOwn(GENERATORS, args._[0] ?? '') ? GENERATORS[args._[0]] : null;
+    if (!generator || args._.length > 1) throw usageError(`graft data make takes one of ${Object.keys(GENERATORS).join(', ')}`);
+    const { schema, rows } = generator;
+    async function* batches() {
+      let held: Row[] = [];
+      for (const row of rows(args.n, args.seed)) if (held.push(row) === BATCH) yield batchOf(schema, held.splice(0));
+      if (held.length > 0) yield batchOf(schema, (held = held.splice(0)));
     }
-    const options = Object.fromEntries(Object.entries(generator.options).map(([name, spec]) => [name, args[name] ?? spec.default]));
-    const { schema, batches } = generator.make(args.n, args.seed, options);
-    await writeTable(args.output, schema, batches);
+    await writeTable(args.output, schema, batches());
   },
 };
 

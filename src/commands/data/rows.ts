@@ -1,5 +1,5 @@
 import type { RecordBatch } from 'apache-arrow';
-import { Rng } from '@graft/kernels';
+import { Rng } from '@graft/kernels/random';
 import { keepColumns, setColumns, setOption, type Flow } from '../../data/columns.js';
 import { takeRows } from '../../data/gather.js';
 import { HeldTable } from '../../data/held.js';

@@ -1,4 +1,4 @@
-import { Rng } from '@graft/kernels';
+import { Rng } from '@graft/kernels/random';
 import { Field, Int32, vectorFromArray, type RecordBatch } from 'apache-arrow';
 import { withColumn, type Flow } from '../../data/columns.js';
 import { HeldTable } from '../../data/held.js';

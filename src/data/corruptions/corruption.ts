@@ -1,4 +1,4 @@
-import { Rng } from '@graft/kernels';
+import { Rng } from '@graft/kernels/random';
 import { toBytes, toRaster, type Raster, type RgbImage } from '../raster.js';
 
 /** Which published constants are used: those of CIFAR-10-C (32x32) or of ImageNet-C (224x224). */

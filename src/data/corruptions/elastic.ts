@@ -1,4 +1,4 @@
-import type { Rng } from '@graft/kernels';
+import type { Rng } from '@graft/kernels/random';
 import { bilinear, gaussianBlur, raster, reflect, reflect101, type Raster } from '../raster.js';
 import type { Corruption } from './corruption.js';
 

@@ -1,4 +1,4 @@
-import type { Rng } from '@graft/kernels';
+import type { Rng } from '@graft/kernels/random';
 import type { Raster } from '../raster.js';
 import type { Corruption } from './corruption.js';
 

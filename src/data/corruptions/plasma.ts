@@ -1,4 +1,4 @@
-import type { Rng } from '@graft/kernels';
+import type { Rng } from '@graft/kernels/random';
 
 /**
  * A plasma fractal on a torus by the diamond–square algorithm, scaled to [0, 1].

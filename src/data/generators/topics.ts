@@ -34,19 +34,40 @@ export function lexicon(): Lexicon & { words: string[] } {
 export function* topics(n: number, seed: number): Generator<{ text: string; label: number }> {
   const words = lexicon();
   const labels = new Rng('topics', seed, 'labels').shuffle(Array.from({ length: n }, (_, i) => i % TOPICS.length));
-  for (let i = 0; i < n; i++) yield { text: sentence(labels[i], words, new Rng('topics', seed, i)), label: labels[i] };
+  for (let i = 0; i < n; i++) yield { text: sentence(labels[i], words, new Rng('topics', seed, i)).map((w) => w.text).join(' '), label: labels[i] };
 }
 
-/** [adverb] determiner adjective* noun verb determiner adjective* noun [preposition determiner noun] */
-function sentence(topic: number, { own, shared }: Lexicon, rng: Rng): string {
+/** Who acts, on whom or what, and where: a noun and its adjectives, which only the place in the sentence tells apart. */
+export const ROLES = ['AGENT', 'PATIENT', 'PLACE'] as const;
+export const ROLE_TAGS = ['O', ...ROLES.flatMap((r) => [`B-${r}`, `I-${r}`])];
+
+/** n sentences of the language with the roles of their phrases, as indices of ROLE_TAGS. */
+export function* roles(n: number, seed: number): Generator<{ tokens: string[]; tags: number[] }> {
+  const words = lexicon();
+  for (let i = 0; i < n; i++) {
+    const rng = new Rng('roles', seed, i);
+    const tagged = sentence(rng.integer(TOPICS.length), words, rng);
+    yield { tokens: tagged.map((w) => w.text), tags: tagged.map((w) => ROLE_TAGS.indexOf(w.tag)) };
+  }
+}
+
+interface Word { text: string; tag: string }
+
+/** [adverb] determiner adjective* noun verb determiner adjective* noun [preposition determiner adjective* noun] */
+function sentence(topic: number, { own, shared }: Lexicon, rng: Rng): Word[] {
   const zipf = (list: string[]): string => list[Math.floor(list.length ** rng.uniform()) - 1] ?? list[0];
   const content = (part: keyof typeof PARTS): string => zipf(rng.uniform() < OWN_SHARE ? own[topic][part] : shared[part]);
-  const phrase = (): string[] => [zipf(shared.determiner), ...(rng.uniform() < 0.5 ? [content('adjective')] : []), content('noun')];
+  const plain = (text: string): Word => ({ text, tag: 'O' });
+  const phrase = (role: (typeof ROLES)[number]): Word[] => {
+    const determiner = plain(zipf(shared.determiner));
+    const named = [...(rng.uniform() < 0.5 ? [content('adjective')] : []), content('noun')];
+    return [determiner, ...named.map((text, i) => ({ text, tag: `${i === 0 ? 'B' : 'I'}-${role}` }))];
+  };
   return [
-    ...(rng.uniform() < 0.3 ? [zipf(shared.adverb)] : []),
-    ...phrase(), content('verb'), ...phrase(),
-    ...(rng.uniform() < 0.5 ? [zipf(shared.preposition), ...phrase()] : []),
-  ].join(' ');
+    ...(rng.uniform() < 0.3 ? [plain(zipf(shared.adverb))] : []),
+    ...phrase('AGENT'), plain(content('verb')), ...phrase('PATIENT'),
+    ...(rng.uniform() < 0.5 ? [plain(zipf(shared.preposition)), ...phrase('PLACE')] : []),
+  ];
 }
 
 /** A tokenizer.json of whole words in BERT's frame. */

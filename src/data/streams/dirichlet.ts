@@ -1,4 +1,4 @@
-import type { Rng } from '@graft/kernels';
+import type { Rng } from '@graft/kernels/random';
 
 /** No chunk of the stream may be shorter. */
 const SHORTEST_CHUNK = 10;
@@ -32,10 +32,12 @@ function deal(classes: readonly number[][], total: number, delta: number, rng: R
   const size = new Float64Array(C);
   for (const members of classes) {
     const shuffled = rng.shuffle([...members]);
-    let q = dirichlet(C, delta, rng).map((p, j) => (size[j] < total / C ? p : 0));
-    const sum = q.reduce((a, b) => a + b, 0);
+    const room = [...size].map((s) => s < total / C);
+    const drawn = dirichlet(C, delta, rng).map((p, j) => (room[j] ? p : 0));
     // Where every chunk with a share is full, those with room share alike.
-    q = sum > 0 ? q.map((p) => p / sum) : q.map((_, j) => (size[j] < total / C ? 1 : 0)).map((p, _j, all) => p / all.reduce((a, b) => a + b, 0));
+    const weights = drawn.some((p) => p > 0) ? drawn : room.map(Number);
+    const sum = weights.reduce((a, b) => a + b, 0);
+    const q = weights.map((p) => p / sum);
     let from = 0, share = 0;
     q.forEach((p, j) => {
       share += p;

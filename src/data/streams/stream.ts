@@ -1,4 +1,4 @@
-import type { Rng } from '@graft/kernels';
+import type { Rng } from '@graft/kernels/random';
 import type { OptionSpecs, OptionValues } from '../../options.js';
 
 /** What a setting knows of the rows. */
