@@ -2,6 +2,7 @@
 import './shape.js';
 import './complex.js';
 import './matmul.js';
+import './product.js';
 import './elementwise.js';
 import './reduce.js';
 import './move.js';
@@ -11,3 +12,4 @@ import './rows.js';
 import './conv.js';
 import './pooling.js';
 import './batch-norm.js';
+import './attention.js';

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { hasKernel, runKernel, withGradient } from '../fused.js';
 
 export interface AttentionOptions {
   /** [B, Tk]: 1 where the key may be attended to, 0 where it may not (padding). */
@@ -14,19 +15,33 @@ export interface AttentionOptions {
  * head h reads key head ⌊h·Hkv/H⌋). Returns [B, Tq, H, dh]. The layout is what the projections write, so nothing is transposed.
  */
 export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions = {}): tf.Tensor4D {
-  const [B, Tq, H, dh] = q.shape;
+  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]) } = options;
+  if (!hasKernel('Attention')) return reference(q, k, v, mask, causal, scale);
+  return withGradient<tf.Tensor4D>(
+    { q, k, v },
+    (save) => {
+      const [out, stats] = runKernel<tf.Tensor[]>('Attention', { q, k, v, mask }, { causal, scale });
+      save([q, k, v, out, stats, ...(mask ? [mask] : [])]);
+      return out as tf.Tensor4D;
+    },
+    (dOut, [q, k, v, out, stats, mask]) => {
+      const [dq, dk, dv] = runKernel<tf.Tensor[]>('AttentionGrad', { q, k, v, mask, out, stats, dOut }, { causal, scale });
+      return { q: () => dq, k: () => dk, v: () => dv };
+    },
+  );
+}
+
+function reference(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, mask: tf.Tensor2D | null, causal: boolean, scale: number): tf.Tensor4D {
+  const [B, Tq, H] = q.shape;
   const [, Tk, Hkv] = k.shape;
-  const scale = options.scale ?? 1 / Math.sqrt(dh);
+  const keyHead = Int32Array.from({ length: H }, (_, h) => Math.floor(h * Hkv / H));
   const heads = (t: tf.Tensor4D): tf.Tensor4D => {
-    const th = tf.transpose(t, [0, 2, 1, 3]);
-    if (Hkv === H || t === q) return th;
-    // In four dimensions: TensorFlow.js has no gradient for tiling five.
-    const wide = tf.tile(tf.reshape(th, [B * Hkv, 1, Tk, dh]), [1, H / Hkv, 1, 1]);
-    return tf.reshape(wide, [B, H, Tk, dh]);
+    const perHead = tf.transpose(t, [0, 2, 1, 3]) as tf.Tensor4D;
+    return t.shape[2] === H ? perHead : tf.gather(perHead, keyHead, 1);
   };
   let scores = tf.mul(tf.matMul(heads(q), heads(k), false, true), scale) as tf.Tensor4D;
-  if (options.keyMask) scores = tf.add(scores, tf.reshape(tf.mul(tf.sub(1, options.keyMask), MASKED), [B, 1, 1, Tk]));
-  if (options.causal) scores = tf.add(scores, causalMask(Tq, Tk));
+  if (mask) scores = tf.add(scores, tf.reshape(tf.mul(tf.sub(1, mask), MASKED), [B, 1, 1, Tk]));
+  if (causal) scores = tf.add(scores, causalMask(Tq, Tk));
   return tf.transpose(tf.matMul(tf.softmax(scores), heads(v)), [0, 2, 1, 3]) as tf.Tensor4D;
 }
 

@@ -1,0 +1,108 @@
+#include "attention.h"
+
+#include <algorithm>
+
+#include "core.h"
+
+namespace graft {
+namespace {
+
+/** B, Tq, H, width, Tk, Hkv, causal. */
+struct Geometry {
+  int64_t B, Tq, H, width, Tk, Hkv, causal;
+
+  explicit Geometry(const std::vector<int64_t>& v) {
+    if (v.size() != 7) fail("attention: %zu numbers of geometry", v.size());
+    B = v[0], Tq = v[1], H = v[2], width = v[3], Tk = v[4], Hkv = v[5], causal = v[6];
+    if (Hkv < 1 || H % Hkv || Tk < 1) fail("attention: %lld heads over %lld key heads of %lld keys", static_cast<long long>(H), static_cast<long long>(Hkv), static_cast<long long>(Tk));
+  }
+  int64_t queries() const { return B * Tq * H * width; }
+  int64_t keys() const { return B * Tk * Hkv * width; }
+};
+
+struct Operands {
+  const float *q, *k, *v;
+  float* bias = nullptr;               // [B, Tk]
+  std::vector<int64_t> firstSure;      // [B]
+};
+
+/** q, k, v, mask | null from argument 0 on. */
+Operands operands(const Args& args, const Geometry& g, Scratch& scratch) {
+  Operands o{args.f32(0, scratch, g.queries()), args.f32(1, scratch, g.keys()), args.f32(2, scratch, g.keys()), nullptr, {}};
+  o.firstSure.assign(size_t(g.B), std::max<int64_t>(0, g.Tq - g.Tk));
+  if (args.none(3)) return o;
+  const float* mask = args.f32(3, scratch, g.B * g.Tk);
+  o.bias = scratch.floats(g.B * g.Tk);
+  for (int64_t b = 0; b < g.B; b++) {
+    int64_t visible = g.Tk;
+    for (int64_t j = g.Tk - 1; j >= 0; j--) {
+      o.bias[b * g.Tk + j] = (1 - mask[b * g.Tk + j]) * -1e9f;
+      if (mask[b * g.Tk + j] == 1) visible = j;
+    }
+    o.firstSure[size_t(b)] = std::max<int64_t>(0, visible + g.Tq - g.Tk);
+  }
+  return o;
+}
+
+AttentionHead head(const Geometry& g, const Operands& o, int64_t b, int64_t h, float scale) {
+  const int64_t kv = h * g.Hkv / g.H * g.width;
+  AttentionHead out;
+  out.q = o.q + b * g.Tq * g.H * g.width + h * g.width;
+  out.k = o.k + b * g.Tk * g.Hkv * g.width + kv;
+  out.v = o.v + b * g.Tk * g.Hkv * g.width + kv;
+  out.qStep = g.H * g.width;
+  out.kStep = g.Hkv * g.width;
+  out.Tq = g.Tq;
+  out.Tk = g.Tk;
+  out.width = g.width;
+  out.scale = scale;
+  out.keyBias = o.bias ? o.bias + b * g.Tk : nullptr;
+  out.causal = g.causal != 0;
+  out.firstSure = o.firstSure[size_t(b)];
+  return out;
+}
+
+}  // namespace
+}  // namespace graft
+
+/** attentionForward(q, k, v, mask | null, out, stats, geometry, scale); stats: [B, H, Tq, 2]. */
+GRAFT_EXPORT(attentionForward) {
+  using namespace graft;
+  Scratch scratch;
+  const Geometry g(args.ints(6));
+  const Operands o = operands(args, g, scratch);
+  float *out = args.outF32(4, g.queries()), *stats = args.outF32(5, g.B * g.H * g.Tq * 2);
+  const auto scale = float(args.number(7));
+  const int64_t blocks = g.B * g.H >= 4 * threadCount() ? 1 : (g.Tq + kQueryBlock - 1) / kQueryBlock;
+  const int64_t rows = blocks == 1 ? g.Tq : kQueryBlock;
+  parallelFor(g.B * g.H * blocks, 1, [&](int64_t begin, int64_t end) {
+    Scratch own;
+    float* space = own.floats(attentionScratch(g.Tk, g.width, false));
+    for (int64_t job = begin; job < end; job++) {
+      const int64_t b = job / blocks / g.H, h = job / blocks % g.H, i = job % blocks * rows;
+      attentionForward(head(g, o, b, h, scale), i, std::min(g.Tq, i + rows), space, out + b * g.Tq * g.H * g.width + h * g.width,
+                       stats + (b * g.H + h) * g.Tq * 2);
+    }
+  });
+}
+
+/** attentionGradient(q, k, v, mask | null, out, stats, dOut, dq, dk, dv, geometry, scale) */
+GRAFT_EXPORT(attentionGradient) {
+  using namespace graft;
+  Scratch scratch;
+  const Geometry g(args.ints(10));
+  const Operands o = operands(args, g, scratch);
+  const float *out = args.f32(4, scratch, g.queries()), *stats = args.f32(5, scratch, g.B * g.H * g.Tq * 2), *dOut = args.f32(6, scratch, g.queries());
+  float *dq = args.outF32(7, g.queries()), *dk = args.outF32(8, g.keys()), *dv = args.outF32(9, g.keys());
+  const auto scale = float(args.number(11));
+  const int64_t shared = g.H / g.Hkv;
+  parallelFor(g.B * g.Hkv, 1, [&](int64_t begin, int64_t end) {
+    Scratch own;
+    float* space = own.floats(attentionScratch(g.Tk, g.width, true));
+    for (int64_t job = begin; job < end; job++) {
+      const int64_t b = job / g.Hkv, kv = job % g.Hkv, h = kv * shared;
+      const int64_t atQ = b * g.Tq * g.H * g.width + h * g.width, atK = b * g.Tk * g.Hkv * g.width + kv * g.width;
+      attentionGradient(head(g, o, b, h, scale), shared, out + atQ, dOut + atQ, stats + (b * g.H + h) * g.Tq * 2, space, dq + atQ, dk + atK, dv + atK);
+    }
+  });
+}

@@ -1,0 +1,33 @@
+// Attention by blocks of queries and keys with a running softmax (Dao et al., 2022): the [Tq, Tk] scores of a head never exist.
+#pragma once
+
+#include "dispatch.h"
+
+namespace graft {
+
+/** One head of one example. Rows of q, out, dOut, dq are qStep floats apart, rows of k, v are kStep; `width` of them belong to the head. */
+struct AttentionHead {
+  const float *q, *k, *v;
+  int64_t qStep, kStep, Tq, Tk, width;
+  float scale;
+  /** Added to the scores of each key, or null. */
+  const float* keyBias;
+  bool causal;
+  /** Queries from this one on see a key for certain: keys that causality hides from them can be skipped. */
+  int64_t firstSure;
+};
+
+/** Scratch floats that the functions below need. */
+GRAFT_VARIANTS(int64_t, attentionScratch, (int64_t Tk, int64_t width, bool gradient))
+/** Queries [begin, end): rows of out, and per row of stats the maximum of its scores and the sum of their exponentials. */
+GRAFT_VARIANTS(void, attentionForward, (const AttentionHead& head, int64_t begin, int64_t end, float* scratch, float* out, float* stats))
+/**
+ * `n` heads that share k and v (grouped queries): writes rows of each head's dq and of dk, dv. Head i begins i·width floats further
+ * in q, out, dOut, dq, and i·2·Tq in stats.
+ */
+GRAFT_VARIANTS(void, attentionGradient, (const AttentionHead& head, int64_t n, const float* out, const float* dOut, const float* stats,
+                                         float* scratch, float* dq, float* dk, float* dv))
+/** Queries per block. */
+inline constexpr int64_t kQueryBlock = 56;
+
+}  // namespace graft

@@ -1,0 +1,57 @@
+import { before, test } from 'node:test';
+import { attention, tf, type Tensor2D, type Tensor4D } from '../src/index.js';
+import { agrees, data, random, skip, start, type Data } from './against.js';
+
+before(start);
+
+interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number }
+
+const padded = (...lengths: number[]) => (Tk: number): number[][] => lengths.map((n) => Array.from({ length: Tk }, (_, j) => Number(j < n)));
+
+const CASES: Case[] = [
+  { B: 2, Tq: 5, Tk: 5, H: 3, Hkv: 3, dh: 8 },
+  { B: 1, Tq: 1, Tk: 1, H: 1, Hkv: 1, dh: 1 },
+  { B: 2, Tq: 7, Tk: 9, H: 2, Hkv: 2, dh: 32, mask: padded(9, 4)(9) },
+  { B: 1, Tq: 130, Tk: 140, H: 2, Hkv: 1, dh: 17, causal: true },
+  { B: 2, Tq: 60, Tk: 300, H: 2, Hkv: 2, dh: 24, mask: padded(150, 300)(300), scale: 0.3 },
+  { B: 2, Tq: 150, Tk: 150, H: 4, Hkv: 2, dh: 16, causal: true, mask: padded(150, 70)(150) },
+  { B: 1, Tq: 1, Tk: 33, H: 4, Hkv: 2, dh: 64, causal: true },
+  { B: 1, Tq: 12, Tk: 5, H: 1, Hkv: 1, dh: 40, causal: true },
+];
+
+/** Left padding: early queries of a causal head see masked keys only; and an example without a single key. */
+const HIDDEN: Case[] = [
+  { B: 2, Tq: 140, Tk: 140, H: 1, Hkv: 1, dh: 8, causal: true, mask: [Array.from({ length: 140 }, (_, j) => Number(j >= 60)), Array.from({ length: 140 }, () => 0)] },
+  { B: 1, Tq: 3, Tk: 4, H: 2, Hkv: 2, dh: 8, mask: [[0, 0, 0, 0]] },
+];
+
+const inputs = ({ B, Tq, Tk, H, Hkv, dh }: Case): Data[] => [
+  random([B, Tq, H, dh]), random([B, Tk, Hkv, dh], 'float32', 1.2), random([B, Tk, Hkv, dh], 'float32', 0.8)];
+
+const run = ({ B, Tk, mask, causal, scale }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
+  const keyMask = mask ? (tf.tensor(data(mask.flat()).values, [B, Tk]) as Tensor2D) : null;
+  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, ...(scale && { scale }) });
+};
+
+const name = ({ mask, ...c }: Case): string => `${JSON.stringify(c)}${mask ? ' masked' : ''}`;
+
+test('attention equals its reference', { skip }, () => {
+  for (const c of [...CASES, ...HIDDEN]) agrees(name(c), run(c), inputs(c), { tolerance: 2e-6 });
+});
+
+test('its gradients equal those of the reference', { skip }, () => {
+  for (const c of [...CASES, ...HIDDEN]) {
+    const dy = random([c.B, c.Tq, c.H, c.dh], 'float32', 0.5);
+    agrees(`gradients of ${name(c)}`, (...t) => tf.grads(run(c))(t, tf.tensor(dy.values, dy.shape)), inputs(c), { tolerance: 1e-5 });
+  }
+});
+
+test('large scores do not overflow', { skip }, () => {
+  const c = { B: 1, Tq: 4, Tk: 200, H: 1, Hkv: 1, dh: 8, scale: 100 };
+  agrees('large', run(c), inputs(c), { tolerance: 1e-4 });
+});
+
+test('an input whose gradient is not asked for costs none', { skip }, () => {
+  const c = CASES[2];
+  agrees('gradient of v alone', (q, k, v) => tf.grad((w: tf.Tensor) => run(c)(q, k, w))(v), inputs(c), { tolerance: 1e-5 });
+});
