@@ -1,7 +1,9 @@
 #include "gemm.h"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <cstring>
+#include <cstdlib>
 
 #include "elementwise.h"
 #include "panels.h"
@@ -125,4 +127,45 @@ GRAFT_EXPORT(batchMatMul) {
   };
   if (apart) parallelFor(count, 1, some);
   else some(0, count);
+}
+
+namespace graft {
+
+/** B of a frozen buffer packed once and kept, while all such copies fit a quarter of the machine's memory; else null. */
+static const float* keptPacked(Buffer& x, const Operand& b, bool transposed, int64_t n, int64_t k) {
+  if (!x.frozen()) return nullptr;
+  auto& kept = x.packed[transposed];
+  if (!kept) {
+    static const int64_t most = int64_t(sysconf(_SC_PHYS_PAGES)) / 4 * sysconf(_SC_PAGESIZE);
+    const int64_t bytes = (packedFloats(n, k) * 4 + 63) & ~int64_t(63);
+    if (counters().packed + bytes > most) return nullptr;
+    void* memory = std::aligned_alloc(64, size_t(std::max<int64_t>(bytes, 64)));
+    if (!memory) return nullptr;
+    packWhole(b, n, k, static_cast<float*>(memory));
+    counters().packed += bytes;
+    kept = std::shared_ptr<void>(memory, [bytes](void* p) {
+      std::free(p);
+      counters().packed -= bytes;
+    });
+  }
+  return static_cast<const float*>(kept.get());
+}
+
+}  // namespace graft
+
+/** product(a, b, out, m, n, k, transposeA, transposeB, alpha, add, bias, activation, before): see Epilogue; -1 for what is absent. */
+GRAFT_EXPORT(product) {
+  using namespace graft;
+  const int64_t m = args.integer(3), n = args.integer(4), k = args.integer(5);
+  if (m < 0 || n < 0 || k < 0) fail("product: negative size");
+  const bool ta = args.flag(6), tb = args.flag(7);
+  const Operand a = operand(args.buffer(0), 0, m, k, ta), b = operand(args.buffer(1), 0, k, n, tb);
+  Scratch scratch;
+  Epilogue e;
+  e.alpha = float(args.number(8));
+  if (!args.none(9)) e.add = args.f32(9, scratch, m * n);
+  if (!args.none(10)) e.bias = args.f32(10, scratch, n);
+  e.activation = int(args.integer(11));
+  if (!args.none(12)) e.before = args.outF32(12, m * n);
+  gemm(a, b, keptPacked(args.buffer(1), b, tb, n, k), m, n, k, args.outF32(2, m * n), e);
 }

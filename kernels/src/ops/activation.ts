@@ -4,7 +4,7 @@ import { hasKernel, runKernel, withGradient } from '../fused.js';
 export type Activation = 'none' | 'relu' | 'gelu' | 'gelu_new' | 'silu' | 'tanh' | 'sigmoid';
 
 /** Native kernels; the gradient of each, `${kernel}Grad`, takes dy and this side of the activation. */
-const KERNELS: Record<Exclude<Activation, 'none'>, { kernel: string; from: 'x' | 'y' }> = {
+export const KERNELS: Record<Exclude<Activation, 'none'>, { kernel: string; from: 'x' | 'y' }> = {
   relu: { kernel: 'Relu', from: 'y' },
   tanh: { kernel: 'Tanh', from: 'y' },
   sigmoid: { kernel: 'Sigmoid', from: 'y' },
@@ -22,7 +22,13 @@ export function activate<T extends tf.Tensor>(x: T, kind: Activation): T {
     const y = runKernel(kernel, { x });
     save([from === 'x' ? x : y]);
     return y;
-  }, (dy, [saved]) => ({ x: () => runKernel(`${kernel}Grad`, { dy, [from]: saved }) })) as T;
+  }, (dy, [saved]) => ({ x: () => activationGradient(kind, dy, saved) })) as T;
+}
+
+/** dy ⊙ act′, from the side of the activation that KERNELS names; where the backend has those kernels. */
+export function activationGradient(kind: Exclude<Activation, 'none'>, dy: tf.Tensor, saved: tf.Tensor): tf.Tensor {
+  const { kernel, from } = KERNELS[kind];
+  return runKernel(`${kernel}Grad`, { dy, [from]: saved });
 }
 
 function reference<T extends tf.Tensor>(x: T, kind: Exclude<Activation, 'none'>): T {
