@@ -1,5 +1,5 @@
 import { usageError } from '../errors.js';
-import type { Head } from '../models/model.js';
+import type { Head, Model } from '../models/model.js';
 import type { Arguments, Command } from './command.js';
 import { common } from './common.js';
 
@@ -15,6 +15,7 @@ const command: Command = {
     method: { type: 'string', metavar: 'NAME', describe: 'how the model is changed', default: 'lora' },
     task: { type: 'string', describe: 'what the new head does', choices: ['classify', 'tag', 'mlm', 'clm', 'none'], default: 'none' },
     labels: { type: 'string', metavar: 'A,B,...', describe: 'class or tag names, in index order' },
+    checkIdentity: { type: 'boolean', describe: 'fail unless the new graft leaves what the model computes as it is', default: false },
     labelsFrom: { type: 'string', metavar: 'FILE', describe: 'take the class or tag names from this data' },
   },
   choices: [{
@@ -38,13 +39,21 @@ const command: Command = {
     const config = Object.fromEntries(Object.keys(method.options).map((name) => [name, args[name]]));
     const head = await newHead(args);
     if (args.method === 'linear' && !head && !model.head) throw usageError('--task is missing: the method linear trains the head alone');
-    const graft = createGraft({ method, config, model, base: baseOf(checkpoint), fingerprint: checkpoint.fingerprint(), head, seed: args.seed, history: [args.commandLine] });
+    const tokenize = config.initText ? await tokenizerOf(checkpoint.path, model) : undefined;
+    const graft = createGraft({ method, config, model, base: baseOf(checkpoint), fingerprint: checkpoint.fingerprint(), head, seed: args.seed, history: [args.commandLine], tokenize });
+    if (args.checkIdentity) await (await import('../adapters/identity.js')).checkIdentity(graft, model, checkpoint);
     await writeOutput(args.output, (out) => writeGraft(out, graft));
     checkpoint.close();
   },
 };
 
 export default command;
+
+async function tokenizerOf(path: string, model: Model): Promise<(text: string) => number[]> {
+  const { Tokenizer } = await import('../data/tokenizer.js');
+  const tokenizer = new Tokenizer(path, model.maxLength ?? Infinity);
+  return (text) => tokenizer.plain(text);
+}
 
 async function newHead(args: Arguments): Promise<Head | null> {
   if (args.task === 'none') return null;
