@@ -69,8 +69,13 @@ export class Checkpoint {
   /** The weight as a float32 tensor (int32 for integers), kept until `close`; the caller must not dispose it. */
   tensor(name: string): Tensor {
     let tensor = this.tensors.get(name);
-    if (!tensor) this.tensors.set(name, (tensor = tf.keep(this.file(name).tensor(name))));
+    if (!tensor) this.tensors.set(name, (tensor = tf.keep(this.load(name))));
     return tensor;
+  }
+
+  /** The same, for one use: the caller disposes it. */
+  load(name: string): Tensor {
+    return this.file(name).tensor(name);
   }
 
   /** `tensor`, for whoever takes weights by name. */

@@ -125,10 +125,14 @@ export async function writeSafetensors(output: Output, tensors: readonly LazyTen
     for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
       await output.write(piece);
       written += piece.length;
+      await signals();
     }
     if (written !== byteLength(dtype, shape)) throw new Error(`tensor ${name}: ${written} bytes for ${dtype} [${shape}]`);
   }
 }
+
+/** Lets signals be heard between pieces that are computed and written without waiting for anything. */
+const signals = (): Promise<void> => new Promise((go) => setImmediate(go));
 
 /** The order in which `writeSafetensors` asks for tensors. */
 export function layoutOrder<T extends { name: string; dtype: StoredDtype }>(tensors: readonly T[]): T[] {

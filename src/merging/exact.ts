@@ -190,7 +190,7 @@ class Folded implements WholeModel {
     const rows = shape[0] ?? 1;
     const width = shape.slice(1).reduce((a, b) => a * b, 1);
     const changes = this.layers.flatMap((layer) => (layer.sites.get(name) ?? []).map((site) => ({ layer, site })));
-    const whole = changes.some(({ layer, site }) => layer.rewrites && site.weight === name) ? this.rewritten(name, shape, changes) : null;
+    const whole = changes.some(({ layer, site }) => layer.rewrites && site.weight === name) ? this.rewritten(name, changes) : null;
     const step = Math.max(1, Math.floor(BLOCK / Math.max(1, width)));
     for (let from = 0; from < rows; from += step) {
       const n = Math.min(step, rows - from);
@@ -207,11 +207,16 @@ class Folded implements WholeModel {
     if (delta) for (let j = 0; j < block.length; j++) block[j] += delta[j];
   }
 
-  private rewritten(name: string, shape: number[], changes: readonly { layer: Layer; site: Site }[]): Float32Array {
-    return tf.tidy(() => {
-      const W = tf.tensor(this.frozen(name, 0, shape.reduce((a, b) => a * b, 1)), shape);
-      return (changes.reduce((w, { layer, site }) => layer.rewritten(site, w), W as Tensor).dataSync() as Float32Array).slice();
+  /** The whole weight as the grafts rewrite it; null where they leave it as it is. */
+  private rewritten(name: string, changes: readonly { layer: Layer; site: Site }[]): Float32Array | null {
+    let values: Float32Array | null = null;
+    tf.tidy(() => {
+      const replaced = this.replaced.get(name);
+      const W = replaced ? loadTensor(name, replaced) : this.checkpoint.load(name);
+      const to = changes.reduce((w, { layer, site }) => layer.rewritten(site, w), W);
+      if (to !== W) values = (to.dataSync() as Float32Array).slice();
     });
+    return values;
   }
 
   /** Elements of the tensor beneath all changes, in memory of their own; zeros for a bias the checkpoint lacks. */
@@ -220,7 +225,7 @@ class Folded implements WholeModel {
     if (!replaced && !this.checkpoint.has(name)) return new Float32Array(count);
     const { dtype, size } = replaced ? { dtype: replaced.dtype, size: elementSize(replaced) } : elementOf(this.checkpoint, name);
     const bytes = replaced ? replaced.data.slice(start * size, (start + count) * size) : this.checkpoint.read(name, start * size, count * size);
-    return Float32Array.from(decode(bytes, dtype) ?? []);
+    return decode(bytes, dtype) as Float32Array;
   }
 
   close(): void {
