@@ -21,7 +21,7 @@ export { rotary } from './ops/rotary.js';
 export { logSoftmax, softmax } from './ops/softmax.js';
 export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';
 export { dropout } from './ops/dropout.js';
-export { adamwStep, sgdStep, type AdamWOptions, type SgdOptions } from './ops/optimise.js';
+export { adamwStep, globalNorm, sgdStep, type AdamWOptions, type SgdOptions } from './ops/optimise.js';
 export { svd, randomizedSvd, type Svd } from './linalg/svd.js';
 export { qr, type Qr } from './linalg/qr.js';
 export { symmetricEigen, type SymmetricEigen } from './linalg/symmetric-eigen.js';

@@ -13,3 +13,5 @@ import './conv.js';
 import './pooling.js';
 import './batch-norm.js';
 import './attention.js';
+import './optimise.js';
+import './dropout.js';

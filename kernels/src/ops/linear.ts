@@ -14,9 +14,9 @@ export function linear(x: tf.Tensor, W: tf.Tensor2D, b: tf.Tensor1D | null = nul
   const oi = options.layout !== 'io';
   const activation = options.activation ?? 'none';
   if (!fusesProducts()) return reference(x, W, b, oi, activation);
-  // Without an activation nothing of its side is kept; a frozen W needs no x.
+  // Without an activation nothing of its side is kept; a frozen W needs no x (a variable over the same memory does).
   const side = activation === 'none' ? undefined : KERNELS[activation].from;
-  const frozen = isFrozen(W);
+  const frozen = isFrozen(W) && !(W instanceof tf.Variable);
   const forward = (save: (tensors: tf.Tensor[]) => void, recording: boolean): tf.Tensor => {
     const attributes = { transposeB: oi, activation };
     const [y, z] = recording && side === 'x' ? productKept(x, W, attributes, b) : [product(x, W, attributes, null, b), undefined];

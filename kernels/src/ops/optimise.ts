@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { hasKernel, isFrozen, runKernel } from '../fused.js';
 
 export interface AdamWOptions { lr: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; /** 1 at the first step. */ step: number }
 export interface SgdOptions { lr: number; momentum: number; nesterov: boolean; weightDecay: number; /** 1 at the first step. */ step: number }
@@ -8,6 +9,11 @@ export interface SgdOptions { lr: number; momentum: number; nesterov: boolean; w
  * `gradScale` multiplies the gradient first (clipping).
  */
 export function adamwStep(param: tf.Variable, grad: tf.Tensor, m: tf.Variable, v: tf.Variable, o: AdamWOptions, gradScale = 1): void {
+  if (hasKernel('GraftAdamW')) {
+    for (const variable of [param, m, v]) own(variable);
+    runKernel<tf.Tensor[]>('GraftAdamW', { param, grad, m, v }, { ...o, gradScale });
+    return;
+  }
   tf.tidy(() => {
     const g = tf.mul(grad, gradScale);
     m.assign(tf.add(tf.mul(m, o.beta1), tf.mul(g, 1 - o.beta1)));
@@ -18,8 +24,14 @@ export function adamwStep(param: tf.Variable, grad: tf.Tensor, m: tf.Variable, v
   });
 }
 
-/** One SGD step as in PyTorch: decay added to the gradient, momentum buffer started with the first gradient. */
+/** One SGD step as in PyTorch: decay added to the gradient, momentum buffer started with the first gradient; without momentum `momentum` is not touched. */
 export function sgdStep(param: tf.Variable, grad: tf.Tensor, momentum: tf.Variable, o: SgdOptions, gradScale = 1): void {
+  if (hasKernel('GraftSgd')) {
+    const moving = o.momentum > 0 ? momentum : null;
+    for (const variable of moving ? [param, moving] : [param]) own(variable);
+    runKernel<tf.Tensor[]>('GraftSgd', { param, grad, momentum: moving }, { ...o, gradScale });
+    return;
+  }
   tf.tidy(() => {
     let g: tf.Tensor = tf.add(tf.mul(grad, gradScale), tf.mul(param, o.weightDecay));
     if (o.momentum > 0) {
@@ -28,4 +40,22 @@ export function sgdStep(param: tf.Variable, grad: tf.Tensor, momentum: tf.Variab
     }
     param.assign(tf.sub(param, tf.mul(g, o.lr)));
   });
+}
+
+/** Gives a variable memory that nobody else reads: another tensor may share it, and a mapped weight is read-only. */
+function own(variable: tf.Variable): void {
+  const { backend } = tf.engine();
+  if (backend.refCount(variable.dataId) > 1 || isFrozen(variable)) tf.tidy(() => variable.assign(runKernel('GraftCopy', { x: variable })));
+}
+
+/** √(Σ ‖g‖²) over all gradients, summed in double precision where the backend can. */
+export function globalNorm(grads: Iterable<tf.Tensor>): number {
+  const fused = hasKernel('GraftSumSquares');
+  let total = 0;
+  for (const g of grads) {
+    const square = fused ? runKernel('GraftSumSquares', { x: g }) : tf.tidy(() => tf.sum(tf.square(g)));
+    total += square.dataSync()[0];
+    square.dispose();
+  }
+  return Math.sqrt(total);
 }

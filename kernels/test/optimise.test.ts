@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { adamwStep, globalNorm, openMapped, sgdStep, tf } from '../src/index.js';
+import { agrees, random, skip, start } from './against.js';
+
+before(start);
+
+const inputs = [random([7, 33]), random([7, 33], 'float32', 0.5)];
+type Step = (param: tf.Variable, grad: tf.Tensor, moments: tf.Variable[], step: number) => void;
+
+/** Everything an optimiser holds after three steps. */
+const after = (update: Step) => (x: tf.Tensor, g: tf.Tensor): tf.Tensor[] => {
+  const param = tf.variable(x);
+  const moments = [0, 1].map(() => tf.variable(tf.zeros(x.shape)));
+  for (let step = 1; step <= 3; step++) update(param, tf.mul(g, step), moments, step);
+  return [param, ...moments].map((t) => tf.clone(t));
+};
+
+test('AdamW and SGD steps are those of the reference', { skip }, () => {
+  const adam = { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.01 };
+  agrees('AdamW', after((p, g, [m, v], step) => adamwStep(p, g, m, v, { ...adam, step }, 0.7)), inputs, { tolerance: 1e-5 });
+  for (const [momentum, nesterov] of [[0, false], [0.9, false], [0.9, true]] as const)
+    agrees(`SGD ${momentum} ${nesterov}`, after((p, g, [m], step) => sgdStep(p, g, m, { lr: 0.1, momentum, nesterov, weightDecay: 0.01, step }, 0.7)), inputs, { tolerance: 1e-5 });
+});
+
+test('a step changes neither tensors that share the memory of the variable nor mapped weights', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  const dir = mkdtempSync(join(tmpdir(), 'graft-'));
+  try {
+    writeFileSync(join(dir, 'w'), Float32Array.of(1, 2));
+    const file = openMapped(join(dir, 'w'));
+    for (const start of [tf.tensor1d([1, 2]), file.tensor(0, [2], 'F32')]) {
+      const param = tf.variable(start);
+      sgdStep(param, tf.tensor1d([1, 1]), param, { lr: 1, momentum: 0, nesterov: false, weightDecay: 0, step: 1 });
+      assert.deepEqual([...param.dataSync()], [0, 1]);
+      assert.deepEqual([...start.dataSync()], [1, 2]);
+      start.dispose();
+      sgdStep(param, tf.tensor1d([1, 1]), param, { lr: 1, momentum: 0, nesterov: false, weightDecay: 0, step: 2 });
+      assert.deepEqual([...param.dataSync()], [-1, 0]);
+    }
+    file.close();
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('the global norm runs over all tensors', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  assert.ok(Math.abs(globalNorm([tf.fill([40000], 0.01), tf.tensor1d([3, 4])]) - Math.sqrt(29)) < 1e-5);
+  assert.equal(globalNorm([]), 0);
+});
