@@ -8,6 +8,8 @@ import type { Site } from '../models/site.js';
 /** How batch normalisation takes its statistics: `source`, the stored ones; `batch`, those of the batch at hand (biased variance). */
 export type Statistics = 'source' | 'batch';
 
+const isBatchNorm = (site: Site): boolean => site.kind === 'norm' && site.norm!.type === 'batch';
+
 /** The source model θ₀: frozen, with the grafts it was deployed with. */
 export class Source {
   constructor(readonly model: Model, readonly weights: WeightSource, readonly grafts: readonly ActiveGraft[], readonly head: Head) {}
@@ -26,6 +28,11 @@ export class Source {
   /** Names of γ and β of every normalisation. */
   affine(): string[] {
     return this.model.sites.filter((s) => s.kind === 'norm').flatMap((s) => [s.weight, s.bias]).filter((n) => n !== undefined);
+  }
+
+  /** Names of the running statistics of batch normalisation. */
+  buffers(): string[] {
+    return this.model.sites.filter(isBatchNorm).flatMap((s) => [`${s.name}.running_mean`, `${s.name}.running_var`]);
   }
 
   /** Names of every weight and bias in use, heads included. */
@@ -74,7 +81,6 @@ export class Network {
   }
 }
 
-const isBatchNorm = (site: Site): boolean => site.kind === 'norm' && site.norm!.type === 'batch';
 const NOTHING = { summary: '', paper: null, options: {}, params: () => [] } satisfies Partial<Method>;
 
 /** Normalises with the statistics of the batch; running buffers are neither read nor updated. */

@@ -51,7 +51,7 @@ export async function runTta(args: Arguments): Promise<void> {
   });
   // Only now that the predictions are there: otherwise the next run would skip what nobody saw.
   if (args.state) await writeState(args.state, method.name, adaptation, at);
-  if (args.saveGraft) await writeLearnt(args, runtime, adaptation);
+  if (args.saveGraft) await writeLearnt(args, runtime, source, adaptation);
   log.close();
   adaptation.dispose();
   runtime.dispose();
@@ -78,11 +78,13 @@ function describe(logits: Float32Array, rows: Row[]): Record<string, number> {
   });
 }
 
-async function writeLearnt(args: Arguments, runtime: Runtime, adaptation: Adaptation): Promise<void> {
+async function writeLearnt(args: Arguments, runtime: Runtime, source: Source, adaptation: Adaptation): Promise<void> {
   const learnt = adaptation.learnt();
   if (learnt.size === 0) throw usageError(`--save-graft: ${args.method} learns nothing that could be saved`);
+  // A graft of method `full` holds every tensor; those the method left alone are the source's.
+  const tensors = new Map([...source.parameters(), ...source.buffers()].map((name) => [name, learnt.get(name) ?? source.value(name)]));
   const graft: Graft = {
-    method: 'full', config: {}, base: runtime.checkpoint.fingerprint(), head: runtime.head, history: [args.commandLine], tensors: new Map(stored(learnt)),
+    method: 'full', config: {}, base: runtime.checkpoint.fingerprint(), head: runtime.head, history: [args.commandLine], tensors: new Map(stored(tensors)),
   };
   await writeOutput(args.saveGraft, (out) => writeGraft(out, graft));
 }

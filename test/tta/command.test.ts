@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseCommandLine } from '../../src/command-line.js';
+import type { Arguments } from '../../src/commands/command.js';
+import command from '../../src/commands/tta.js';
+import { readArrow } from '../../src/formats/arrow.js';
+import { rowsOf, type Row } from '../../src/formats/rows.js';
+import { graft, scratch } from '../support/tiny.js';
+import { arrow, arrowParts, images, tinyResnet, type ImageRow } from './support.js';
+
+const GRAFT = fileURLToPath(new URL('../../../bin/graft.js', import.meta.url));
+const folder = scratch();
+const rows = (domain: string, count: number, seed: number): ImageRow[] => images(count, seed).map((image, i) => ({ image, label: i % 4, domain }));
+const fog = rows('fog', 12, 1), snow = rows('snow', 10, 2);
+let model: string;
+
+before(() => { model = tinyResnet(folder); });
+
+/** The command in this process, from files to files. */
+async function run(input: Buffer, options: readonly string[]): Promise<Row[]> {
+  const [data, output] = ['stream.arrow', 'predictions.arrow'].map((name) => join(folder, name));
+  writeFileSync(data, input);
+  const parsed = await parseCommandLine(command, ['-m', model, '-d', data, '-o', output, '-q', '--batch-size', '4', ...options]);
+  await command.run((parsed as { args: Arguments }).args);
+  const { batches } = await readArrow('predictions', (async function* () { yield readFileSync(output); })());
+  const all: Row[] = [];
+  for await (const batch of batches) all.push(...rowsOf(batch));
+  return all;
+}
+
+const tta = async (data: readonly ImageRow[], ...options: string[]): Promise<Row[]> => run(await arrow(data), options);
+const logits = (given: readonly Row[]): number[][] => given.map((r) => [...(r.logits as Float32Array)]);
+const METHODS = [['--method', 'tent', '--lr', '0.01'], ['--method', 'cotta', '--lr', '0.01', '--p-th', '1.01', '--n-aug', '2', '--restore', '0.1']];
+
+test('predictions come with the columns results are grouped by, batch by batch', async () => {
+  const found = await tta([...fog, ...snow], '--method', 'source');
+  assert.equal(found.length, 22);
+  assert.deepEqual(found.map((r) => r.batch), found.map((_, i) => Math.floor(i / 4)));
+  assert.deepEqual(found.map((r) => [r.label, r.domain]), [...fog, ...snow].map((r) => [r.label, r.domain]));
+  for (const r of found) assert.equal(r.pred, [...(r.logits as Float32Array)].indexOf(Math.max(...(r.logits as Float32Array))));
+  assert.ok(Object.keys(found[0]).every((name) => name !== 'image'));
+});
+
+test('neither labels nor domains reach the method', async () => {
+  const hidden = fog.map((r) => ({ ...r, label: 0, domain: 'none' }));
+  for (const method of METHODS) assert.deepEqual(logits(await tta(hidden, ...method)), logits(await tta(fog, ...method)));
+});
+
+test('a stream cut in two goes on from its state as if it had not been cut', async () => {
+  for (const method of METHODS) {
+    const whole = await tta(fog, ...method);
+    const state = join(folder, `${method[1]}.safetensors`);
+    const parts = [...await tta(fog.slice(0, 8), ...method, '--state', state), ...await tta(fog.slice(8), ...method, '--state', state)];
+    assert.deepEqual(parts, whole, method[1]);
+  }
+});
+
+test('--reset-on starts afresh where the column changes, also where a state was cut there, and no batch holds two values', async () => {
+  const [method] = METHODS;
+  const alone = [...await tta(fog.slice(0, 10), ...method), ...await tta(snow, ...method)];
+  const found = await tta([...fog.slice(0, 10), ...snow], ...method, '--reset-on', 'domain');
+  assert.deepEqual(logits(found), logits(alone));
+  assert.deepEqual(found.map((r) => r.batch), [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5]);
+  const state = join(folder, 'reset.safetensors');
+  const cut = [...await tta(fog.slice(0, 10), ...method, '--reset-on', 'domain', '--state', state), ...await tta(snow, ...method, '--reset-on', 'domain', '--state', state)];
+  assert.deepEqual(cut, found);
+});
+
+test('the predictions of a batch are out before the next is there', { timeout: 60_000 }, async () => {
+  const child = spawn(process.execPath, [GRAFT, 'tta', '-m', model, '--batch-size', '4', '-q'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const parts = await arrowParts([fog.slice(0, 4), fog.slice(4, 8)]);
+  child.stdin.write(parts[0]);
+  const { batches } = await readArrow('predictions', child.stdout);
+  assert.equal((await batches.next()).value!.numRows, 4);
+  child.stdin.write(parts[1]);
+  assert.equal((await batches.next()).value!.numRows, 4);
+  child.stdin.end(parts[2]);
+  assert.equal((await batches.next()).done, true);
+  if (child.exitCode === null) await once(child, 'close');
+  assert.equal(child.exitCode, 0);
+});
+
+test('what was learnt, as a graft: bn-adapt with it predicts the next batch as tent does', async () => {
+  const learnt = join(folder, 'learnt.safetensors');
+  const [method] = METHODS;
+  const whole = await tta(fog.slice(0, 8), ...method);
+  await tta(fog.slice(0, 4), ...method, '--save-graft', learnt);
+  assert.deepEqual(logits(await tta(fog.slice(4, 8), '--method', 'bn-adapt', '--graft', learnt)), logits(whole.slice(4)));
+  await assert.rejects(tta(fog, '--method', 'source', '--save-graft', learnt), { status: 64 });
+});
+
+test('a state that does not fit is refused in one line and left as it is', async () => {
+  const refused = (path: string, message: RegExp): Promise<void> => assert.rejects(tta(fog, '--method', 'cotta', '--p-th', '0', '--state', path), { status: 65, message });
+  const tent = join(folder, 'other.safetensors'), broken = join(folder, 'broken.safetensors');
+  await tta(fog, '--method', 'tent', '--state', tent);
+  const bytes = readFileSync(tent);
+  await refused(tent, /other\.safetensors: is the state of tent, not of cotta/);
+  assert.deepEqual(readFileSync(tent), bytes);
+  writeFileSync(broken, bytes.subarray(0, bytes.length - 9));
+  await refused(broken, /broken\.safetensors/);
+  await refused(join(model, 'model.safetensors'), /is the state of something else/);
+});
+
+test('a run that fails leaves neither state nor predictions', async () => {
+  const [state, output] = ['failed.safetensors', 'failed.arrow'].map((name) => join(folder, name));
+  const [first, second] = await arrowParts([fog.slice(0, 4), fog.slice(4)]);
+  await assert.rejects(run(Buffer.concat([first, second.subarray(0, second.length - 40)]), ['--state', state, '-o', output]), { status: 65 });
+  assert.deepEqual([existsSync(state), existsSync(output)], [false, false]);
+});
+
+test('a table without images is refused in one line', async () => {
+  const { status, stderr } = graft(['tta', '-m', model], Buffer.from('{"text":"a"}\n'));
+  assert.equal(status, 65);
+  assert.match(stderr, /^graft tta: .*no column 'image'.*\n$/);
+});
