@@ -119,7 +119,7 @@ export class Tokenizer {
 
   /** The text of tokens just as they spell it: no special tokens, and no spaces tidied up. */
   surface(ids: readonly number[]): string {
-    return this.inner.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    return ids.length === 0 ? '' : this.inner.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 
   decode(ids: readonly number[]): string {

@@ -45,27 +45,26 @@ export default clm;
 interface Labelled { ids: number[]; labels: number[] }
 
 const encoded = (ids: number[]): Encoded => ({ ids, types: ids.map(() => 0) });
-const end = (tokenizer: Tokenizer): number[] => (tokenizer.endId === undefined ? [] : [tokenizer.endId]);
 
-function whole(tokenizer: Tokenizer, text: string, closed: boolean): Labelled {
+/** With the end of text, where the tokeniser has one and did not write it itself. */
+const closed = (ids: number[], { endId }: Tokenizer): number[] => (endId === undefined || ids.at(-1) === endId ? ids : [...ids, endId]);
+
+function whole(tokenizer: Tokenizer, text: string, pack: boolean): Labelled {
   const { ids } = tokenizer.encode(text, null, Infinity);
-  const all = closed ? [...ids, ...end(tokenizer)] : ids;
+  const all = pack ? closed(ids, tokenizer) : ids;
   return { ids: all, labels: all };
 }
 
 /** Prompt and response are tokenised as one text, as the model will meet them; a token across the border belongs to the prompt. */
 function answer(tokenizer: Tokenizer, prompt: string, response: string): Labelled {
-  const ids = [...tokenizer.encode(prompt + response, null, Infinity).ids, ...end(tokenizer)];
-  const border = borderOf(tokenizer, ids, response.length);
+  const ids = closed(tokenizer.encode(prompt + response, null, Infinity).ids, tokenizer);
+  // Measured in text as the tokeniser spells it, which may differ from what was given.
+  const border = borderOf(tokenizer, ids, tokenizer.surface(tokenizer.plain(prompt)).length);
   return { ids, labels: ids.map((id, t) => (t < border ? IGNORED : id)) };
 }
 
-/**
- * The first token that lies wholly in the last `length` characters of a tokenised text. A token begins where the text of those before it
- * ends; counted from the end, because a tokeniser may drop a space at the beginning.
- */
-export function borderOf(tokenizer: Pick<Tokenizer, 'surface'>, ids: readonly number[], length: number): number {
-  const start = tokenizer.surface(ids).length - length;
+/** The first token of a tokenised text that lies wholly behind its first `start` characters. A token begins where the text of those before it ends. */
+export function borderOf(tokenizer: Pick<Tokenizer, 'surface'>, ids: readonly number[], start: number): number {
   let low = 0, high = ids.length;
   while (low < high) {
     const middle = (low + high) >> 1;

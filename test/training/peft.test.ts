@@ -33,9 +33,9 @@ async function agree(model: string, rows: string, golden: string, lr: string): P
 
 test('50 steps of LoRA go as in PEFT', () => agree(join(GOLDEN, 'model'), join(GOLDEN, 'rows.jsonl'), GOLDEN, '5e-3'));
 
-/** GRAFT_MINILM: a folder with model/, rows.jsonl and what `peft_training.py model rows.jsonl CLASSES .` leaves. */
+/** GRAFT_PEFT: a folder with model/, rows.jsonl and what `peft_training.py model rows.jsonl CLASSES .` leaves. */
 test('50 steps of LoRA on a real encoder go as in PEFT', (t) => {
-  const real = process.env.GRAFT_MINILM;
-  if (!real || !existsSync(join(real, 'training.json'))) return t.skip('GRAFT_MINILM names no folder that peft_training.py filled');
+  const real = process.env.GRAFT_PEFT;
+  if (!real || !existsSync(join(real, 'training.json'))) return t.skip('GRAFT_PEFT names no folder that peft_training.py filled');
   return agree(join(real, 'model'), join(real, 'rows.jsonl'), real, '1e-3');
 });
