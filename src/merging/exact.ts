@@ -31,7 +31,7 @@ export async function fold(checkpoint: Checkpoint, grafts: readonly Graft[]): Pr
     checkFits(graft, checkpoint);
     const method = await loadMethod(graft.method);
     if (method.unmergeable) throw new GraftError(`a ${method.name} graft cannot be merged: ${method.unmergeable}; apply it with --graft instead`);
-    layers.push(new Layer(method, graft, model));
+    layers.push(new Layer(method, graft, model, checkpoint));
   }
   return new Folded(checkpoint, model, layers);
 }
@@ -45,7 +45,7 @@ class Layer {
   private readonly names = new Map<Site, Map<string, string>>();
   private readonly config: Record<string, unknown>;
 
-  constructor(readonly method: Method, readonly graft: Graft, model: Model) {
+  constructor(readonly method: Method, readonly graft: Graft, model: Model, base: Pick<Checkpoint, 'has'>) {
     this.config = { ...defaults(method.options), ...graft.config };
     const sites = method.sites(model, this.config);
     const shared = method.shared?.(model, this.config, sites) ?? [];
@@ -54,7 +54,8 @@ class Layer {
       const names = new Map(shared.map((s) => [s.name, s.name]));
       for (const spec of method.params(site, this.config, model)) {
         const name = `${site.name}.${spec.name}`, stored = graft.tensors.get(name);
-        claimed.add(name);
+        // A method may own tensors of the checkpoint itself at a site: running statistics.
+        if (!base.has(name)) claimed.add(name);
         if (!stored) throw dataError(`the graft does not fit the model: '${name}' is not in it`);
         if (!spec.elastic && stored.shape.join() !== spec.shape.join()) throw dataError(`the graft's tensor '${name}' is [${stored.shape}]; ${method.name} with its configuration has [${spec.shape}]`);
         names.set(spec.name, name);
