@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { qr, randomizedSvd, Rng, svd, symmetricEigen } from '@graft/kernels';
+import { before, describe, test } from 'node:test';
+import { qr, randomizedSvd, Rng, svd, symmetricEigen } from '../src/index.js';
+import { useNativeLoops } from '../src/linalg/dense.js';
+import { native } from '../src/native.js';
 
 const gaussian = (m: number, n: number, seed = 1): Float64Array => {
   const rng = new Rng('linalg', seed);
@@ -51,76 +53,94 @@ function assertSvd(a: Float64Array, m: number, n: number): Float64Array {
   return d.S;
 }
 
-test('svd multiplies back, for tall, wide, square and tiny matrices', () => {
-  for (const [m, n] of [[1, 1], [1, 5], [6, 1], [2, 2], [7, 4], [4, 7], [33, 33], [50, 20], [20, 81], [70, 65]]) assertSvd(gaussian(m, n), m, n);
-});
+for (const where of ['TypeScript', 'the addon'] as const) describe(where, { skip: where === 'the addon' && !native() ? 'not built' : false }, () => {
+  before(() => useNativeLoops(where === 'the addon'));
 
-test('svd finds the singular values a matrix was made with, down to zero', () => {
-  const S = Float64Array.from([100, 3, 3, 1, 1e-3, 1e-9, 0, 0]);
-  const k = S.length, m = 13, n = 11;
-  const Q = (rows: number, seed: number): Float64Array => qr(gaussian(rows, k, seed), rows, k).Q;
-  const a = product(Q(m, 2), scaledRows(transposed(Q(n, 3), n, k), S), m, k, n);
-  assert.ok(distance(assertSvd(a, m, n).subarray(0, k), S) < 1e-13 * 100);
-});
+  test('svd multiplies back, for tall, wide, square and tiny matrices', () => {
+    for (const [m, n] of [[1, 1], [1, 5], [6, 1], [2, 2], [7, 4], [4, 7], [33, 33], [50, 20], [20, 81], [70, 65]]) assertSvd(gaussian(m, n), m, n);
+  });
 
-test('svd of matrices with structure: zero, identity, rank one, graded, bidiagonal with zeros on the diagonal', () => {
-  assertSvd(new Float64Array(20), 5, 4);
-  assertSvd(eye(6), 6, 6);
-  assertSvd(Float64Array.from({ length: 63 }, (_, i) => (1 + Math.floor(i / 7)) * (i % 7)), 9, 7);
-  assertSvd(Float64Array.from({ length: 64 }, (_, i) => 10 ** -((i % 8) + Math.floor(i / 8)) * (1 + (i * 7) % 5)), 8, 8);
-  assertSvd(Float64Array.from({ length: 36 }, (_, i) => (i % 7 === 0 ? [1, 2, 0, 3, 4, 0][i / 7] : i % 7 === 1 ? 1 : 0)), 6, 6);
-  assertSvd(gaussian(9, 9).map((x) => x * 1e-200), 9, 9);
-  assertSvd(gaussian(9, 9).map((x) => x * 1e200), 9, 9);
-});
+  test('svd finds the singular values a matrix was made with, down to zero', () => {
+    const S = Float64Array.from([100, 3, 3, 1, 1e-3, 1e-9, 0, 0]);
+    const k = S.length, m = 13, n = 11;
+    const Q = (rows: number, seed: number): Float64Array => qr(gaussian(rows, k, seed), rows, k).Q;
+    const a = product(Q(m, 2), scaledRows(transposed(Q(n, 3), n, k), S), m, k, n);
+    assert.ok(distance(assertSvd(a, m, n).subarray(0, k), S) < 1e-13 * 100);
+  });
 
-test('decompositions refuse values that are not finite and wrong sizes', () => {
-  assert.throws(() => svd(Float64Array.from([1, NaN, 3, 4]), 2, 2), RangeError);
-  assert.throws(() => qr(new Float64Array(5), 2, 2), RangeError);
-  assert.throws(() => symmetricEigen(Float64Array.from([1, 0, 0, Infinity]), 2), RangeError);
-});
+  test('svd of matrices with structure: zero, identity, rank one, graded, bidiagonal with zeros on the diagonal', () => {
+    assertSvd(new Float64Array(20), 5, 4);
+    assertSvd(eye(6), 6, 6);
+    assertSvd(Float64Array.from({ length: 63 }, (_, i) => (1 + Math.floor(i / 7)) * (i % 7)), 9, 7);
+    assertSvd(Float64Array.from({ length: 64 }, (_, i) => 10 ** -((i % 8) + Math.floor(i / 8)) * (1 + (i * 7) % 5)), 8, 8);
+    assertSvd(Float64Array.from({ length: 36 }, (_, i) => (i % 7 === 0 ? [1, 2, 0, 3, 4, 0][i / 7] : i % 7 === 1 ? 1 : 0)), 6, 6);
+    assertSvd(gaussian(9, 9).map((x) => x * 1e-200), 9, 9);
+    assertSvd(gaussian(9, 9).map((x) => x * 1e200), 9, 9);
+  });
 
-test('randomizedSvd agrees with svd on the leading triplets and depends on the seed alone', () => {
-  const m = 120, n = 90, k = 5;
-  const decay = Float64Array.from({ length: n }, (_, i) => 0.8 ** i);
-  const full = svd(gaussian(m, n), m, n);
-  const a = product(full.U, scaledRows(full.Vt, decay), m, n, n);
-  for (const [x, rows, columns] of [[a, m, n], [transposed(a, m, n), n, m]] as const) {
-    const exact = svd(x, rows, columns), top = randomizedSvd(x, rows, columns, k);
-    assert.equal(top.k, k);
-    assert.ok(distance(top.S, exact.S) < 1e-10);
-    assert.ok(distance(top.Vt, exact.Vt) < 1e-6);
-    assertOrthonormalRows(transposed(top.U, rows, k), k, rows);
-    assert.deepEqual(randomizedSvd(x, rows, columns, k), top);
-  }
-});
+  test('decompositions refuse values that are not finite and wrong sizes', () => {
+    assert.throws(() => svd(Float64Array.from([1, NaN, 3, 4]), 2, 2), RangeError);
+    assert.throws(() => qr(new Float64Array(5), 2, 2), RangeError);
+    assert.throws(() => symmetricEigen(Float64Array.from([1, 0, 0, Infinity]), 2), RangeError);
+  });
 
-test('randomizedSvd of a matrix barely larger than k is exact', () => {
-  const a = gaussian(12, 9);
-  assert.deepEqual(randomizedSvd(a, 12, 9, 3).S, svd(a, 12, 9).S.slice(0, 3));
-});
-
-test('qr multiplies back with an upper triangle and a diagonal that is not negative', () => {
-  for (const [m, n] of [[1, 1], [5, 3], [3, 5], [40, 40], [77, 35]]) {
-    const a = gaussian(m, n), { Q, R, k } = qr(a, m, n);
-    assertOrthonormalRows(transposed(Q, m, k), k, m);
-    assert.ok(distance(product(Q, R, m, k, n), a) < 1e-12);
-    for (let i = 0; i < k; i++) {
-      assert.ok(R[i * n + i] >= 0);
-      for (let j = 0; j < i; j++) assert.equal(R[i * n + j], 0);
+  test('randomizedSvd agrees with svd on the leading triplets and depends on the seed alone', () => {
+    const m = 120, n = 90, k = 5;
+    const decay = Float64Array.from({ length: n }, (_, i) => 0.8 ** i);
+    const full = svd(gaussian(m, n), m, n);
+    const a = product(full.U, scaledRows(full.Vt, decay), m, n, n);
+    for (const [x, rows, columns] of [[a, m, n], [transposed(a, m, n), n, m]] as const) {
+      const exact = svd(x, rows, columns), top = randomizedSvd(x, rows, columns, k);
+      assert.equal(top.k, k);
+      assert.ok(distance(top.S, exact.S) < 1e-10);
+      assert.ok(distance(top.Vt, exact.Vt) < 1e-6);
+      assertOrthonormalRows(transposed(top.U, rows, k), k, rows);
+      assert.deepEqual(randomizedSvd(x, rows, columns, k), top);
     }
-  }
+  });
+
+  test('randomizedSvd of a matrix barely larger than k is exact', () => {
+    const a = gaussian(12, 9);
+    assert.deepEqual(randomizedSvd(a, 12, 9, 3).S, svd(a, 12, 9).S.slice(0, 3));
+  });
+
+  test('qr multiplies back with an upper triangle and a diagonal that is not negative', () => {
+    for (const [m, n] of [[1, 1], [5, 3], [3, 5], [40, 40], [77, 35]]) {
+      const a = gaussian(m, n), { Q, R, k } = qr(a, m, n);
+      assertOrthonormalRows(transposed(Q, m, k), k, m);
+      assert.ok(distance(product(Q, R, m, k, n), a) < 1e-12);
+      for (let i = 0; i < k; i++) {
+        assert.ok(R[i * n + i] >= 0);
+        for (let j = 0; j < i; j++) assert.equal(R[i * n + j], 0);
+      }
+    }
+  });
+
+  test('symmetricEigen diagonalises; negative, repeated and zero eigenvalues included', () => {
+    for (const values of [[2], [3, -1], [5, 5, 1, 0, 0, -2, -2, -7], Array.from({ length: 41 }, (_, i) => 20 - i)]) {
+      const n = values.length;
+      const { Q } = qr(gaussian(n, n, 4), n, n);
+      const Qt = transposed(Q, n, n);
+      const a = product(Q, scaledRows(Qt, Float64Array.from(values)), n, n, n);
+      const eigen = symmetricEigen(a, n);
+      assert.ok(distance(eigen.values, values) < 1e-12);
+      assertOrthonormalRows(eigen.vectors, n, n);
+      assertPeaksPositive(eigen.vectors, n);
+      assert.ok(distance(product(transposed(eigen.vectors, n, n), scaledRows(eigen.vectors, eigen.values), n, n, n), a) < 1e-12);
+    }
+  });
 });
 
-test('symmetricEigen diagonalises; negative, repeated and zero eigenvalues included', () => {
-  for (const values of [[2], [3, -1], [5, 5, 1, 0, 0, -2, -2, -7], Array.from({ length: 41 }, (_, i) => 20 - i)]) {
-    const n = values.length;
-    const { Q } = qr(gaussian(n, n, 4), n, n);
-    const Qt = transposed(Q, n, n);
-    const a = product(Q, scaledRows(Qt, Float64Array.from(values)), n, n, n);
-    const eigen = symmetricEigen(a, n);
-    assert.ok(distance(eigen.values, values) < 1e-12);
-    assertOrthonormalRows(eigen.vectors, n, n);
-    assertPeaksPositive(eigen.vectors, n);
-    assert.ok(distance(product(transposed(eigen.vectors, n, n), scaledRows(eigen.vectors, eigen.values), n, n, n), a) < 1e-12);
+test('the addon and TypeScript agree', { skip: native() ? false : 'not built' }, () => {
+  const m = 150, n = 131, a = gaussian(m, n);
+  const both = [false, true].map((use) => {
+    useNativeLoops(use);
+    return { ...svd(a, m, n), top: randomizedSvd(Float32Array.from(a), m, n, 4), eigen: symmetricEigen(product(a, transposed(a, m, n), m, n, m), m) };
+  });
+  const [x, y] = both;
+  for (const key of ['U', 'S', 'Vt'] as const) {
+    assert.ok(distance(x[key], y[key]) < 1e-10, key);
+    assert.ok(distance(x.top[key], y.top[key]) < 1e-8, `top ${key}`);
   }
+  assert.ok(distance(x.eigen.values, y.eigen.values) < 1e-10);
 });

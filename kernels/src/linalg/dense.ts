@@ -1,8 +1,18 @@
 /**
  * The inner loops of the decompositions, on row-major matrices in double precision. Everything is arranged so that they
- * walk along rows: reflections and rotations act on rows of transposed factors.
+ * walk along rows: reflections and rotations act on rows of transposed factors. Where the addon is there it does the same work.
  */
+import { native, type Native } from '../native.js';
+
 export type Reals = Float32Array | Float64Array;
+
+let wanted = true;
+const addonOrNone = (): Native | null => (wanted ? native() : null);
+
+/** Whether decompositions run in the addon; `false` keeps them in TypeScript, to compare. */
+export function useNativeLoops(use: boolean): void {
+  wanted = use;
+}
 
 export function transpose(a: Reals, m: number, n: number): Float64Array {
   const t = new Float64Array(m * n);
@@ -28,6 +38,11 @@ export function checkMatrix(a: Reals, m: number, n: number): void {
 /** C = A B, or Aᵀ B where A is stored [k, m]. B: [k, n]; C: [m, n]. */
 export function matMul(a: Reals, b: Reals, m: number, k: number, n: number, transposeA = false): Float64Array {
   const c = new Float64Array(m * n);
+  const addon = addonOrNone();
+  if (addon) {
+    addon.doubleMatMul(a, a instanceof Float32Array, b instanceof Float64Array ? b : Float64Array.from(b), c, m, k, n, transposeA);
+    return c;
+  }
   const [rowStep, columnStep] = transposeA ? [1, m] : [k, 1];
   for (let p = 0; p < k; p++) for (let i = 0; i < m; i++) axpy(c, i * n, a[i * rowStep + p * columnStep], b, p * n, n);
   return c;
@@ -65,6 +80,11 @@ export interface ReflectorRange {
 /** Reflects rows r0 … r1-1 of M [·, n]: row ← row - (row·v_j) v_j for the reflectors v_j, rows of V [·, n]. */
 export function reflectRows(M: Float64Array, r0: number, r1: number, n: number, V: Float64Array, range: ReflectorRange): void {
   const { first, last, backward = false, shift = 0, triangular = false } = range;
+  const addon = addonOrNone();
+  if (addon) {
+    addon.reflectRows(M, r0, r1, n, V, first, last, backward, shift, triangular);
+    return;
+  }
   for (let i = r0; i < r1; i++) {
     const end = triangular ? Math.min(last, i - shift + 1) : last;
     for (let s = first; s < end; s++) {
@@ -88,6 +108,11 @@ export interface Bidiagonal {
 export function bidiagonalise(a: Float64Array, n: number): Bidiagonal {
   const d = new Float64Array(n), e = new Float64Array(n), w = new Float64Array(n);
   const left = new Float64Array(n * n), right = new Float64Array(n * n);
+  const addon = addonOrNone();
+  if (addon) {
+    addon.bidiagonalise(a, n, d, e, left, right);
+    return { d, e, left, right };
+  }
   for (let j = 0; j < n; j++) {
     const row = j * n, next = j + 1, rest = n - next;
     for (let i = j; i < n; i++) left[row + i] = a[i * n + j];
@@ -118,6 +143,11 @@ export interface Tridiagonal {
 export function tridiagonalise(a: Float64Array, n: number): Tridiagonal {
   const d = new Float64Array(n), e = new Float64Array(n), w = new Float64Array(n);
   const V = new Float64Array(n * n);
+  const addon = addonOrNone();
+  if (addon) {
+    addon.tridiagonalise(a, n, d, e, V);
+    return { d, e, reflectors: V };
+  }
   for (let j = 0; j < n; j++) {
     const next = j + 1, rest = n - next, v = j * n + next;
     d[j] = a[j * n + j];
@@ -137,6 +167,11 @@ export function tridiagonalise(a: Float64Array, n: number): Tridiagonal {
 /** Rotates rows of M [·, n] in order: rows p, q ← c p + s q, c q - s p for the first `count` entries of `rotations`. */
 export function rotateRows(M: Float64Array, n: number, rotations: RotationList, count: number): void {
   const { p, q, c, s } = rotations;
+  const addon = addonOrNone();
+  if (addon) {
+    addon.rotateRows(M, n, p, q, c, s, count);
+    return;
+  }
   for (let j0 = 0; j0 < n; j0 += STRIP) { // a strip of columns at a time, so that it stays in cache for all rotations
     const width = Math.min(STRIP, n - j0);
     for (let r = 0; r < count; r++) {
