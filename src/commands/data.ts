@@ -23,6 +23,7 @@ const command: Command = {
   summary: 'import, transform and corrupt data',
   description: [
     'Reads data, changes it and writes an Arrow stream. OPERATION says how; graft data OPERATION --help lists its options.',
+    'import reads other formats; head, tail, sample, shuffle, select, split and concat choose and order rows; corrupt shifts pictures and stream orders them for test-time adaptation; make invents data from a seed.',
     'FILE is standard input where it is missing or -.',
   ],
   operands: { usage: 'OPERATION [FILE...]', describe: 'OPERATION is one of those below.' },

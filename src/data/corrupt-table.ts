@@ -6,7 +6,7 @@ import type { Table } from '../formats/table.js';
 import type { Flow } from './columns.js';
 import { corrupt, scaleOf, type Corruption, type Scale } from './corruptions/corruption.js';
 import type { FrostPhotographs } from './corruptions/frost-photographs.js';
-import { fittedPixels, rawShape } from './image-input.js';
+import { fittedPixels, rawShape } from './image.js';
 import { rawField } from './import/images.js';
 import type { RgbImage } from './raster.js';
 

@@ -1,8 +1,10 @@
-import sharp from 'sharp';
 import { dataError } from '../errors.js';
 
 /** uint8 RGB, row by row. */
 export interface Pixels { data: Uint8Array; height: number; width: number }
+
+/** Loaded when the first picture comes, since it takes a while. */
+const library = async () => (await import('sharp')).default;
 
 /** More pixels than this are taken for an attack, not a picture. */
 const MOST_PIXELS = 1 << 26;
@@ -30,6 +32,7 @@ async function pixelsOf(image: unknown, shape: readonly number[] | null, where: 
 
 /** @throws GraftError (65) for bytes that are no whole picture */
 export async function decodeImage(bytes: Uint8Array, where: string): Promise<Pixels> {
+  const sharp = await library();
   try {
     const { data, info } = await sharp(bytes, { failOn: 'error', limitInputPixels: MOST_PIXELS }).removeAlpha().toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
     return { data: info.channels === 3 ? data : grey(data), height: info.height, width: info.width };
@@ -46,7 +49,7 @@ const grey = (data: Uint8Array): Uint8Array => {
 
 /** Bilinear over the area of each new pixel, as Hugging Face's image processors do by default. */
 const resize = async ({ data, height, width }: Pixels, H: number, W: number): Promise<Uint8Array> =>
-  sharp(data, { raw: { width, height, channels: 3 } }).resize(W, H, { fit: 'fill', kernel: 'linear' }).raw().toBuffer();
+  (await library())(data, { raw: { width, height, channels: 3 } }).resize(W, H, { fit: 'fill', kernel: 'linear' }).raw().toBuffer();
 
 /** The shape in a raw image column's metadata, e.g. "32,32,3"; null for encoded images. */
 export function rawShape(metadata: ReadonlyMap<string, string> | undefined): number[] | null {

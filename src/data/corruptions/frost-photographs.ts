@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { dataError } from '../../errors.js';
 import { inputFailure } from '../../formats/input.js';
-import { decodeImage } from '../image-input.js';
+import { decodeImage } from '../image.js';
 import { bilinear, nearest, raster, toRaster, type Raster } from '../raster.js';
 import type { Scale } from './corruption.js';
 import { FROST_PHOTOGRAPHS } from './weather.js';

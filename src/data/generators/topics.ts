@@ -5,7 +5,7 @@ export const TOPICS = ['harvest', 'weather', 'trade', 'voyage', 'kitchen', 'musi
 
 const PARTS = { noun: 30, verb: 14, adjective: 14 } as const; // words of each topic's own
 const SHARED = { noun: 40, verb: 20, adjective: 20, adverb: 12, preposition: 6, determiner: 4 } as const;
-const OWN_SHARE = 0.35; // how often a content word is one of the topic's own
+const OWN_SHARE = 0.5; // how often a content word is one of the topic's own
 type Part = keyof typeof SHARED;
 
 interface Lexicon { own: Record<keyof typeof PARTS, string[]>[]; shared: Record<Part, string[]> }
@@ -52,6 +52,11 @@ export function* roles(n: number, seed: number): Generator<{ tokens: string[]; t
 }
 
 interface Word { text: string; tag: string }
+
+/** Two or three sentences about one topic. */
+function story(topic: number, words: Lexicon, rng: Rng): string {
+  return Array.from({ length: 2 + rng.integer(2) }, () => sentence(topic, words, rng)).join(' ');
+}
 
 /** [adverb] determiner adjective* noun verb determiner adjective* noun [preposition determiner adjective* noun] */
 function sentence(topic: number, { own, shared }: Lexicon, rng: Rng): Word[] {

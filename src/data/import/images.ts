@@ -2,7 +2,7 @@ import { Binary, Field, FixedSizeBinary, Schema, Struct, Utf8 } from 'apache-arr
 import { dataError, usageError } from '../../errors.js';
 import { withMedia } from '../../formats/features.js';
 import type { Row } from '../../formats/rows.js';
-import { decodeImage, fittedPixels } from '../image-input.js';
+import { decodeImage, fittedPixels } from '../image.js';
 import { batched, eachInput, type Imported, type Importer } from './importer.js';
 import { memberOptions, members, PathColumns } from './members.js';
 import type { ImportInput } from './input.js';
