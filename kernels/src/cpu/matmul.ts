@@ -1,6 +1,6 @@
 /** Batched matrix products with broadcasting over the batch axes. */
 import * as tf from '@tensorflow/tfjs-core';
-import { defineKernel } from '../backend.js';
+import { BACKEND, defineKernel } from '../backend.js';
 import { castTo } from './elementwise.js';
 import { type NativeType } from './numeric.js';
 
@@ -21,6 +21,27 @@ defineKernel<Attrs>('BatchMatMul', ({ inputs: { a, b }, attrs: { transposeA, tra
   const result = castTo(backend, y, a.dtype as NativeType);
   for (const t of [u, v, y]) backend.release(t);
   return result;
+});
+
+interface Fused extends Attrs { activation: tf.fused.Activation; leakyreluAlpha?: number }
+
+const ACTIVATIONS: Record<tf.fused.Activation, string | null> =
+  { linear: null, relu: 'Relu', relu6: 'Relu6', elu: 'Elu', sigmoid: 'Sigmoid', leakyrelu: 'LeakyRelu', prelu: 'Prelu' };
+
+/** TensorFlow.js's own fused product, from the kernels it stands for. */
+defineKernel<Fused>('_FusedMatMul', ({ inputs: { a, b, bias, preluActivationWeights }, attrs, backend }) => {
+  let y: tf.TensorInfo | undefined;
+  const then = (name: string, inputs: Record<string, tf.TensorInfo>, attrs: object = {}): void => {
+    const next = tf.getKernel(name, BACKEND).kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend }) as tf.TensorInfo;
+    if (y) backend.release(y);
+    y = next;
+  };
+  const { transposeA, transposeB, activation, leakyreluAlpha } = attrs;
+  then('BatchMatMul', { a, b }, { transposeA, transposeB });
+  if (bias) then('Add', { a: y!, b: bias });
+  const kernel = ACTIVATIONS[activation];
+  if (kernel) then(kernel, activation === 'prelu' ? { x: y!, alpha: preluActivationWeights } : { x: y! }, { alpha: leakyreluAlpha });
+  return y!;
 });
 
 function outerInner(shape: number[], swapped: boolean): [number, number] {
