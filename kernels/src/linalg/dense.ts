@@ -32,7 +32,9 @@ export function identity(n: number, columns = n): Float64Array {
 /** @throws RangeError unless a holds m·n finite numbers. */
 export function checkMatrix(a: Reals, m: number, n: number): void {
   if (m < 1 || n < 1 || a.length !== m * n) throw new RangeError(`expected ${m}x${n} values, got ${a.length}`);
-  if (!a.every(Number.isFinite)) throw new RangeError('the matrix has values that are not finite');
+  let nothing = 0;
+  for (let i = 0; i < a.length; i++) nothing += a[i] * 0; // NaN times 0 and infinity times 0 are NaN
+  if (nothing !== 0) throw new RangeError('the matrix has values that are not finite');
 }
 
 /** C = A B, or Aᵀ B where A is stored [k, m]. B: [k, n]; C: [m, n]. */
