@@ -93,7 +93,7 @@ class Run {
     const { batchSize, seed, shuffle, groupByLength, dropLast, accumulate, clip, decayAll } = args;
     const o = { batchSize, seed, shuffle, groupByLength, dropLast, accumulate, clip, decayAll };
     this.perEpoch = Loop.stepsPerEpoch(data.examples.length, o);
-    this.totalSteps = args.steps ?? Math.max(1, Math.round(args.epochs * this.perEpoch));
+    this.totalSteps = args.steps ?? Math.ceil(args.epochs * this.perEpoch - 1e-9);
     const rate = schedule({ kind: args.schedule as ScheduleKind, warmup: args.warmup, totalSteps: this.totalSteps, lr: args.lr, lrEnd: args.lrEnd, power: args.power });
     this.optimiser = new Optimiser(optimiserOptions(args));
     this.loop = new Loop(objective, data.examples, data.p, graft, this.optimiser, { ...o, totalSteps: this.totalSteps, rate }, (e) => this.log.write(e));

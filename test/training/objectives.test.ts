@@ -32,11 +32,11 @@ test('mlm learns that words repeat', () => {
 test('clm learns to answer, scored on the responses', () => {
   const model = join(folder, 'gpt2');
   const words = join(ROOT, 'test/golden/tokenizers/gpt2');
-  const config = jsonLines(join(folder, 'gpt2.json'), [{ architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', n_embd: 32, n_layer: 2, n_head: 4, n_positions: 64, n_inner: null, activation_function: 'gelu_new', layer_norm_epsilon: 1e-5, vocab_size: 1000, initializer_range: 0.1 }]);
+  const config = jsonLines(join(folder, 'gpt2.json'), [{ architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', n_embd: 32, n_layer: 2, n_head: 4, n_positions: 64, n_inner: null, activation_function: 'gelu_new', layer_norm_epsilon: 1e-5, vocab_size: 1000, initializer_range: 0.3 }]);
   must(['init-model', '-c', config, '-o', model, join(words, 'tokenizer.json')]);
   if (existsSync(join(words, 'tokenizer_config.json'))) cpSync(join(words, 'tokenizer_config.json'), join(model, 'tokenizer_config.json'));
   const rows = Array.from({ length: 64 }, (_, i) => ({ prompt: `the cat ${i % 2 ? 'sat' : 'ran'}:`, response: i % 2 ? ' yes' : ' no' }));
-  const [before, after] = improves(model, ['clm'], rows, 'token-nll', ['--epochs', '25', '--lr', '3e-2', '--max-length', '32']);
+  const [before, after] = improves(model, ['clm'], rows, 'token-nll', ['--epochs', '10', '--max-length', '32']);
   assert.ok(after < before / 2, `${before} → ${after}`);
 });
 
