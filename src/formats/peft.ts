@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { dataError } from '../errors.js';
 import type { Head } from '../models/model.js';
 import { readJson } from './checkpoint.js';
-import type { Graft, StoredTensor } from './graft.js';
-import { openSafetensors } from './safetensors.js';
+import { canonical, type Graft, type StoredTensor } from './graft.js';
+import { renamed } from './naming.js';
+import { writeOutput } from './output.js';
+import { openSafetensors, writeSafetensors } from './safetensors.js';
 
 const PREFIX = 'base_model.model.';
 const TASKS: Record<string, Head['task']> = { SEQ_CLS: 'classify', TOKEN_CLS: 'tag', CAUSAL_LM: 'clm' };
@@ -56,3 +58,30 @@ function headOf(config: Record<string, unknown>, tensors: ReadonlyMap<string, St
   const output = ['classifier.out_proj.weight', 'classifier.weight', 'score.weight'].map((n) => tensors.get(n)).find((t) => t !== undefined);
   return output && task !== 'clm' ? { task, labels: Array.from({ length: output.shape[0] }, (_, i) => `LABEL_${i}`) } : { task };
 }
+
+/**
+ * Writes a plain LoRA graft in the PEFT layout into `directory`. Modules are named as in the class with the graft's head; without
+ * a head, as in the model the graft was made for. Tensors beside the pairs become `modules_to_save`.
+ */
+export async function writePeft(directory: string, graft: Graft): Promise<void> {
+  const { head, config, tensors } = underClass(graft);
+  const pair = /^(.*)\.lora_(?:embedding_)?[AB](?:\.weight|\.bias)?$/;
+  const names = [...tensors.keys()].sort();
+  const targets = new Set(names.map((n) => pair.exec(n)?.[1]).filter((m) => m !== undefined));
+  const saved = new Set(names.filter((n) => !pair.test(n)).map((n) => n.slice(0, n.lastIndexOf('.')).replace(/^(classifier|score)\..*/, '$1')));
+  const adapter = {
+    peft_type: 'LORA', task_type: Object.keys(TASKS).find((t) => TASKS[t] === head?.task) ?? null, base_model_name_or_path: null, inference_mode: true, bias: 'none', fan_in_fan_out: false,
+    r: config.rank, lora_alpha: config.alpha, lora_dropout: config.dropout ?? 0, use_rslora: config.rslora ?? false, lora_bias: config.loraBias ?? false,
+    init_lora_weights: config.init === 'gaussian' ? 'gaussian' : true, target_modules: [...targets], modules_to_save: saved.size > 0 ? [...saved] : null,
+    rank_pattern: record(config.rankPattern), alpha_pattern: record(config.alphaPattern),
+  };
+  await writeOutput(join(directory, 'adapter_config.json'), (out) => out.write(`${canonical(adapter, 2)}\n`), { text: true });
+  const stored = names.map((name) => ({ ...tensors.get(name)!, name: PREFIX + name, data: () => tensors.get(name)!.data }));
+  await writeOutput(join(directory, 'adapter_model.safetensors'), (out) => writeSafetensors(out, stored, { format: 'pt' }));
+}
+
+/** The graft with its modules named as in the class with its head. */
+const underClass = (graft: Graft): Graft => (graft.head ? renamed(graft, graft.base.type, true) : graft);
+
+/** `MODULE=NUMBER` entries as an object. */
+const record = (entries: unknown): Record<string, number> => Object.fromEntries(((entries ?? []) as string[]).map((e) => [e.slice(0, e.lastIndexOf('=')), Number(e.slice(e.lastIndexOf('=') + 1))]));

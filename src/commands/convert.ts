@@ -1,0 +1,73 @@
+import { usageError } from '../errors.js';
+import type { FloatDtype } from '../formats/dtype.js';
+import { isDirectory } from '../formats/input.js';
+import type { Arguments, Command } from './command.js';
+import { common } from './common.js';
+
+const command: Command = {
+  name: 'convert',
+  summary: 'change the format of a file',
+  description: [
+    'peft: a LoRA graft as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. graft: an adapter in the PEFT layout as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream.',
+  ],
+  operands: { usage: '[FILE]', describe: 'what to convert; default: standard input' },
+  options: {
+    ...common('model', 'output', 'columns'),
+    to: { type: 'string', describe: 'the format that comes out', choices: ['peft', 'graft', 'safetensors', 'arrow'], required: true },
+    dtype: { type: 'string', describe: 'cast floats to this type', choices: ['f32', 'f16', 'bf16'] },
+    shardSize: { type: 'string', metavar: 'SIZE', describe: 'largest weight file, e.g. 500MB or 5GB' },
+  },
+  examples: [
+    { does: 'a graft for peft', command: 'graft convert --to peft sentiment.safetensors -o sentiment-peft/' },
+    { does: 'half the size', command: 'graft convert --to safetensors --dtype bf16 --shard-size 2GB llama/ -o llama-bf16/' },
+  ],
+  async run(args) {
+    if (args._.length > 1) throw usageError(`convert takes one file, not ${args._.length}`);
+    const input: string = args._[0] ?? '-';
+    const dtype = args.dtype ? (String(args.dtype).toUpperCase() as FloatDtype) : undefined;
+    if (args.shardSize && args.to !== 'safetensors') throw usageError(`--shard-size is for checkpoints (--to safetensors), not --to ${args.to}`);
+    if (args.to === 'arrow') return dtype ? Promise.reject(usageError('--dtype is for weights, not for tables')) : toArrow(args, input);
+    if (args.to === 'safetensors') return toCheckpoint(args, input, dtype);
+    return toAdapter(args, input, dtype);
+  },
+};
+
+export default command;
+
+async function toAdapter(args: Arguments, input: string, dtype: FloatDtype | undefined): Promise<void> {
+  const [{ readGraft, writeGraft }, { asGraftFor, asPlainLora, castGraft }, { writePeft }, { writeDirectory, writeOutput }] = await Promise.all([
+    import('../formats/graft.js'), import('../conversion.js'), import('../formats/peft.js'), import('../formats/output.js')]);
+  const read = await readGraft(input);
+  const named = args.model ? await asGraftFor(args.model, read) : read;
+  const graft = dtype ? castGraft(named, dtype) : named;
+  if (args.to === 'graft') return writeOutput(args.output, (out) => writeGraft(out, { ...graft, history: [...graft.history, args.commandLine] }));
+  if (!args.output || args.output === '-') throw usageError('--output is missing: an adapter in the PEFT layout is a directory');
+  await writeDirectory(args.output, (directory) => writePeft(directory, asPlainLora(graft)));
+}
+
+async function toCheckpoint(args: Arguments, input: string, dtype: FloatDtype | undefined): Promise<void> {
+  if (input === '-') throw usageError('a checkpoint is a directory or a file: name it');
+  const [{ asCheckpoint }, { writeModel }] = await Promise.all([import('../conversion.js'), import('../merging/stream.js')]);
+  const bytes = args.shardSize ? sizeOf(args.shardSize) : undefined;
+  if (bytes && !isDirectory(input)) throw usageError('--shard-size needs a checkpoint directory: one file has no shards');
+  const model = await asCheckpoint(input, dtype, bytes);
+  await writeModel(args.output, model);
+  model.close();
+}
+
+async function toArrow(args: Arguments, input: string): Promise<void> {
+  const [{ openTable }, { ArrowWriter }, { writeOutput }] = await Promise.all([import('../formats/table.js'), import('../formats/arrow.js'), import('../formats/output.js')]);
+  const table = await openTable(input, { columns: args.columns });
+  await writeOutput(args.output, async (out) => {
+    const writer = new ArrowWriter(out, table.schema);
+    for await (const batch of table.batches()) await writer.write(batch);
+    await writer.close();
+  });
+}
+
+/** `500MB`, `5GB`: powers of ten, as transformers counts. */
+function sizeOf(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMG]?)B?$/i.exec(text) ?? [];
+  if (number === undefined || Number(number) === 0) throw usageError(`--shard-size takes a size such as 500MB, not '${text}'`);
+  return Number(number) * { '': 1, K: 1e3, M: 1e6, G: 1e9 }[unit.toUpperCase() as '' | 'K' | 'M' | 'G'];
+}

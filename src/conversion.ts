@@ -1,0 +1,78 @@
+import { concatenateLora } from './merging/concatenate.js';
+import { fold } from './merging/exact.js';
+import type { Outline, Shard, WholeModel } from './merging/stream.js';
+import { dataError, GraftError } from './errors.js';
+import { openCheckpoint } from './formats/checkpoint.js';
+import { byteLength, decode, encode, isFloat, type FloatDtype } from './formats/dtype.js';
+import { checkFits, type Graft, type StoredTensor } from './formats/graft.js';
+import { alignNames } from './formats/naming.js';
+
+/** @throws GraftError (1) for a graft that plain LoRA cannot say */
+export function asPlainLora(graft: Graft): Graft {
+  if (graft.method !== 'lora') throw new GraftError(`a ${graft.method} graft has no form in the PEFT layout: lora has`);
+  if (!graft.config.residual) return graft;
+  const plain = concatenateLora([{ graft, weight: 1 }]);
+  for (const [name, tensor] of graft.tensors) if (!/\.lora_(embedding_)?[AB]0?(\.weight|\.bias)?$/.test(name)) plain.tensors.set(name, tensor);
+  return plain;
+}
+
+/** An adapter from elsewhere as a graft for this model: its modules named as there. @throws GraftError (65) where it does not fit */
+export async function asGraftFor(path: string, graft: Graft): Promise<Graft> {
+  const checkpoint = await openCheckpoint(path);
+  const aligned = alignNames(graft, checkpoint);
+  checkFits(aligned, checkpoint);
+  const fitted = { ...aligned, base: checkpoint.fingerprint() };
+  checkpoint.close();
+  return fitted;
+}
+
+/** The graft with its floats in another type. */
+export function castGraft(graft: Graft, dtype: FloatDtype): Graft {
+  return { ...graft, tensors: new Map([...graft.tensors].map(([name, tensor]) => [name, cast(name, tensor, dtype)])) };
+}
+
+function cast(name: string, tensor: StoredTensor, dtype: FloatDtype): StoredTensor {
+  if (!isFloat(tensor.dtype)) return tensor;
+  const values = decode(tensor.data, tensor.dtype);
+  if (!(values instanceof Float32Array)) throw dataError(`tensor '${name}' is ${tensor.dtype}, which cannot be cast`);
+  return { dtype, shape: tensor.shape, data: encode(values, dtype) };
+}
+
+/**
+ * A checkpoint with its floats in another type, in shards of at most `shardBytes`; a tensor larger than that stands alone.
+ * Without either it stays as it is.
+ */
+export async function asCheckpoint(path: string, dtype: FloatDtype | undefined, shardBytes: number | undefined): Promise<WholeModel> {
+  const model = await fold(await openCheckpoint(path), []);
+  const became = (t: Outline): Outline => (dtype && isFloat(t.dtype) ? { ...t, dtype } : t);
+  const kept = model.shards();
+  const source = new Map(kept.flatMap((s) => s.tensors.map((t) => [t.name, t])));
+  const shards = kept.map((s) => ({ ...s, tensors: s.tensors.map(became) }));
+  return {
+    path, files: model.files, config: dtype && 'torch_dtype' in model.config ? { ...model.config, torch_dtype: TORCH[dtype] } : model.config,
+    shards: () => (shardBytes ? reshard(shards, shardBytes) : shards),
+    *data(tensor) {
+      const from = source.get(tensor.name)!;
+      for (const piece of model.data(from)) yield from.dtype === tensor.dtype ? piece : encode(decode(piece, from.dtype) as Float32Array, tensor.dtype as FloatDtype);
+    },
+    close: () => model.close(),
+  };
+}
+
+const TORCH: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', F64: 'float64' };
+
+function reshard(shards: readonly Shard[], limit: number): Shard[] {
+  const groups: Outline[][] = [[]];
+  let held = 0;
+  for (const tensor of shards.flatMap((s) => s.tensors)) {
+    const bytes = byteLength(tensor.dtype, tensor.shape);
+    if (held + bytes > limit && held > 0) {
+      groups.push([]);
+      held = 0;
+    }
+    groups.at(-1)!.push(tensor);
+    held += bytes;
+  }
+  const five = (n: number): string => String(n).padStart(5, '0');
+  return groups.map((tensors, i) => ({ tensors, metadata: shards[0].metadata, file: groups.length === 1 ? 'model.safetensors' : `model-${five(i + 1)}-of-${five(groups.length)}.safetensors` }));
+}
