@@ -38,21 +38,23 @@ class Pool {
   }
   int size() const { return int(workers_.size()) + 1; }
 
+  /** Returns when every part is done; a worker that wakes too late for its share is not waited for. */
   void run(int64_t parts, const std::function<void(int64_t)>& part) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       part_ = &part;
       parts_ = parts;
       next_.store(0);
-      busy_.store(int(workers_.size()));
       failed_ = false;
+      open_ = true;
       generation_++;
     }
     wake_.notify_all();
     take();
-    for (int i = 0; i < kSpins && busy_.load(std::memory_order_acquire); i++) pause();
+    for (int i = 0; i < kSpins && active_.load(std::memory_order_acquire); i++) pause();
     std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [this] { return busy_.load() == 0; });
+    open_ = false;
+    done_.wait(lock, [this] { return active_.load() == 0; });
     if (failed_) throw error_;
   }
 
@@ -80,12 +82,12 @@ class Pool {
         wake_.wait(lock, [&] { return generation_.load() != seen; });
         seen = generation_.load();
         if (stop_) return;
+        if (!open_) continue;
+        active_++;
       }
       take();
-      if (busy_.fetch_sub(1) == 1) {
-        std::lock_guard<std::mutex> lock(mutex_);
-        done_.notify_one();
-      }
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (--active_ == 0) done_.notify_one();
     }
   }
 
@@ -93,10 +95,10 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::atomic<int64_t> generation_{0}, next_{0};
-  std::atomic<int> busy_{0};
+  std::atomic<int> active_{0};
   const std::function<void(int64_t)>* part_ = nullptr;
   int64_t parts_ = 0;
-  bool stop_ = false, failed_ = false;
+  bool stop_ = false, open_ = false, failed_ = false;
   Error error_;
 };
 
