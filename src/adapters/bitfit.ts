@@ -31,8 +31,8 @@ function biases(model: Model, { parts = [], create }: BitfitConfig, base: Tensor
   const wanted = model.sites.filter((s) => s.role !== 'head' && (parts.length === 0 || parts.includes(partOf(s)!)));
   const specs = wanted.flatMap((site): ParamSpec[] => {
     const name = site.bias ?? `${site.name}.bias`;
-    if (base.shape(name) && site.bias) return [{ name, shape: [...base.shape(name)!], init: { kind: 'base', tensor: name }, decay: false }];
-    return create && site.kind === 'linear' && partOf(site) ? [{ name, shape: [site.dimOut], init: { kind: 'zeros' }, decay: false }] : [];
+    if (base.shape(name) && site.bias) return [{ name, shape: [...base.shape(name)!], init: { kind: 'base', tensor: name } }];
+    return create && site.kind === 'linear' && partOf(site) ? [{ name, shape: [site.dimOut], init: { kind: 'zeros' } }] : [];
   });
   if (specs.length === 0) throw usageError(`bitfit: this ${model.type} has no biases${parts.length > 0 ? ` in --parts ${parts.join(' ')}` : ''}; --create adds them`);
   return specs;

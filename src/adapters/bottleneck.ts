@@ -71,7 +71,7 @@ const bottleneck: Method<BottleneckConfig> = {
   params(site, { width: r, init, norm, scaling, scale }) {
     const d = site.dimOut;
     const start: Init = init === 'lora' ? { kind: 'kaiming', fanIn: site.dimIn } : init === 'bert' ? { kind: 'normal', std: 0.02 } : { kind: 'truncated-normal', std: 0.01 };
-    const vector = (name: string, size: number, value: Init): ParamSpec => ({ name, shape: [size], init: value, decay: false });
+    const vector = (name: string, size: number, value: Init): ParamSpec => ({ name, shape: [size], init: value });
     return [
       { name: 'adapter_down.weight', shape: [r, site.dimIn], init: start },
       vector('adapter_down.bias', r, { kind: 'zeros' }),

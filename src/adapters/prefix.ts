@@ -83,9 +83,9 @@ function encoderSpecs(model: Model, { tokens: n, hidden: m, init }: PrefixConfig
   return [
     { name: ENCODER.table, shape: [n, d], init: { kind: 'normal', std: 1 } },
     { name: ENCODER.W1, shape: [m, d], init: { kind: 'kaiming', fanIn: d } },
-    { name: ENCODER.b1, shape: [m], init: { kind: 'kaiming', fanIn: d }, decay: false },
+    { name: ENCODER.b1, shape: [m], init: { kind: 'kaiming', fanIn: d } },
     { name: ENCODER.W2, shape: [width, m], init: last },
-    { name: ENCODER.b2, shape: [width], init: last, decay: false },
+    { name: ENCODER.b2, shape: [width], init: last },
   ];
 }
 
