@@ -1,10 +1,10 @@
-"""Makes test/golden/tta.json: what bn-adapt, tent and cotta predict over three batches, in plain PyTorch written from the papers' equations.
+"""Makes test/golden/models/tta.json: what bn-adapt, tent and cotta predict over three batches, in plain PyTorch written from the papers' equations.
 
 Run with torch and safetensors installed:
     python test/golden/tta.py
 also writes the network, test/golden/models/resnet-cifar: a random ResNet-8 of He et al. (2016, section 4.2) over 8x8 images, shortcuts of
 type A. `python test/golden/tta.py --stream FILE --weights FILE --method NAME` runs a method over an Arrow stream of raw images instead and
-prints the error of each domain (needs pyarrow): the reference of fixtures/recipes/tta-cifar.mk.
+prints the error of each domain as graft eval does (needs pyarrow): the reference of fixtures/recipes/tta-cifar.mk.
 """
 import argparse, copy, json, pathlib
 
@@ -153,9 +153,9 @@ def stream(path, weights, name, reset):
         last = domain
         x = torch.stack([torch.frombuffer(bytearray(b), dtype=torch.uint8) for b in part['image']]).view(-1, *shape).permute(0, 3, 1, 2) / 255
         wrong.setdefault(domain, []).extend((method.step(x).argmax(1) != torch.tensor(part['label'])).tolist())
-    for domain, w in wrong.items():
-        print(f'{domain}\t{sum(w) / len(w):.4f}')
-    print(f'mean\t{sum(sum(w) / len(w) for w in wrong.values()) / len(wrong):.4f}')
+    errors = {domain: sum(w) / len(w) for domain, w in wrong.items()}
+    for group, value in [*errors.items(), ('mean', sum(errors.values()) / len(errors))]:
+        print(json.dumps({'metric': 'error', 'value': value, 'group': group}))
 
 
 if __name__ == '__main__':
