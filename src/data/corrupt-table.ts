@@ -1,4 +1,4 @@
-import { Field, Int32, makeData, type RecordBatch, Schema, Utf8, vectorFromArray, type Data } from 'apache-arrow';
+import { Binary, Field, Int32, makeData, type RecordBatch, Schema, Utf8, vectorFromArray, type Data } from 'apache-arrow';
 import { dataError } from '../errors.js';
 import { featuresOf, withFeatures } from '../formats/features.js';
 import { assemble } from '../formats/rows.js';
@@ -51,7 +51,7 @@ export async function corruptTable(table: Table, options: CorruptTableOptions): 
           }), i * H * W * 3));
           row += batch.numRows;
           yield assemble(schema, [
-            makeData({ type: schema.fields[0].type, length: batch.numRows, nullCount: 0, data } as never), ...kept.map(({ i }) => batch.data.children[i]),
+            pixels(data, batch.numRows), ...kept.map(({ i }) => batch.data.children[i]),
             constant(new Utf8(), corruption.name, batch.numRows), constant(new Int32(), severity, batch.numRows)], batch.numRows);
         }
       }
@@ -59,6 +59,10 @@ export async function corruptTable(table: Table, options: CorruptTableOptions): 
   }
   return { schema, batches: batches() };
 }
+
+/** A column of raw pictures that lie one behind the other. */
+const pixels = (data: Uint8Array, rows: number): Data =>
+  makeData({ type: new Binary(), length: rows, nullCount: 0, valueOffsets: Int32Array.from({ length: rows + 1 }, (_, i) => (i * data.length) / rows), data });
 
 const constant = (type: Utf8 | Int32, value: string | number, length: number): Data => vectorFromArray(Array(length).fill(value), type).data[0];
 

@@ -1,6 +1,7 @@
-import { Binary, Field, Int64, List, Schema, Utf8, type DataType } from 'apache-arrow';
+import { Field, Int64, List, Schema, Utf8, type DataType } from 'apache-arrow';
 import { shapes10, SHAPES, SIZE } from '../../data/generators/shapes10.js';
 import { roles, ROLE_TAGS, topics, TOPICS } from '../../data/generators/topics.js';
+import { rawField } from '../../data/import/images.js';
 import { writeTable } from '../../data/write.js';
 import { usageError } from '../../errors.js';
 import { withClassLabel } from '../../formats/features.js';
@@ -15,7 +16,7 @@ const list = (name: string, item: DataType): Field => new Field(name, new List(n
 
 const GENERATORS: Record<string, Generated> = {
   shapes10: {
-    schema: withClassLabel(new Schema([new Field('image', new Binary(), false, new Map([['shape', `${SIZE},${SIZE},3`]])), label]), 'label', SHAPES),
+    schema: withClassLabel(new Schema([rawField('image', [SIZE, SIZE, 3]), label]), 'label', SHAPES),
     rows: shapes10,
   },
   topics: { schema: withClassLabel(new Schema([new Field('text', new Utf8(), false), label]), 'label', TOPICS), rows: topics },

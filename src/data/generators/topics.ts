@@ -34,7 +34,7 @@ export function lexicon(): Lexicon & { words: string[] } {
 export function* topics(n: number, seed: number): Generator<{ text: string; label: number }> {
   const words = lexicon();
   const labels = new Rng('topics', seed, 'labels').shuffle(Array.from({ length: n }, (_, i) => i % TOPICS.length));
-  for (let i = 0; i < n; i++) yield { text: sentence(labels[i], words, new Rng('topics', seed, i)).map((w) => w.text).join(' '), label: labels[i] };
+  for (let i = 0; i < n; i++) yield { text: story(labels[i], words, new Rng('topics', seed, i)), label: labels[i] };
 }
 
 /** Who acts, on whom or what, and where: a noun and its adjectives, which only the place in the sentence tells apart. */
@@ -55,7 +55,7 @@ interface Word { text: string; tag: string }
 
 /** Two or three sentences about one topic. */
 function story(topic: number, words: Lexicon, rng: Rng): string {
-  return Array.from({ length: 2 + rng.integer(2) }, () => sentence(topic, words, rng)).join(' ');
+  return Array.from({ length: 2 + rng.integer(2) }, () => sentence(topic, words, rng)).flat().map((w) => w.text).join(' ');
 }
 
 /** [adverb] determiner adjective* noun verb determiner adjective* noun [preposition determiner adjective* noun] */

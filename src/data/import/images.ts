@@ -1,4 +1,4 @@
-import { Binary, Field, FixedSizeBinary, Schema, Struct, Utf8 } from 'apache-arrow';
+import { Binary, Field, Schema, Struct, Utf8 } from 'apache-arrow';
 import { dataError, usageError } from '../../errors.js';
 import { withMedia } from '../../formats/features.js';
 import type { Row } from '../../formats/rows.js';
@@ -31,9 +31,8 @@ export const mediaField = (name: string): Field =>
 
 export const texts = (names: readonly string[]): Field[] => names.map((n) => new Field(n, new Utf8(), true));
 
-/** Fixed-size uint8 pixels, HWC. */
-export const rawField = (name: string, shape: readonly number[]): Field =>
-  new Field(name, new FixedSizeBinary(shape.reduce((a, b) => a * b, 1)), false, new Map([['shape', shape.join(',')]]));
+/** Raw uint8 pixels, HWC, all of the shape in the metadata. Plain binary, since `datasets` knows no binary of fixed size. */
+export const rawField = (name: string, shape: readonly number[]): Field => new Field(name, new Binary(), false, new Map([['shape', shape.join(',')]]));
 
 function encoded(inputs: readonly ImportInput[], columns: PathColumns): Imported {
   const schema = withMedia(new Schema([mediaField('image'), ...texts(columns.names)]), 'image', 'Image');
