@@ -1,4 +1,4 @@
-import { engine, getBackend, getKernel, type NamedAttrMap, type NamedTensorMap, type Tensor, type TensorInfo } from '@tensorflow/tfjs-core';
+import { engine, getBackend, getKernel, Variable, type NamedAttrMap, type NamedTensorMap, type Tensor, type TensorInfo } from '@tensorflow/tfjs-core';
 
 /** Whether the current backend has this kernel; a fused operation runs its reference where it has not. */
 export function hasKernel(name: string): boolean {
@@ -57,4 +57,9 @@ export function markFrozen<T extends TensorInfo>(t: T): T {
 
 export function isFrozen(t: TensorInfo): boolean {
   return frozenIds.has(t.dataId);
+}
+
+/** Frozen and not a variable that merely starts from such memory: no gradient will be asked for. */
+export function isConstant(t: Tensor): boolean {
+  return isFrozen(t) && !(t instanceof Variable);
 }

@@ -1,5 +1,7 @@
+import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { batchNorm, batchNormTrain, tf, type Tensor1D, type Tensor4D } from '../src/index.js';
+import { markFrozen } from '../src/fused.js';
 import { agrees, random, skip, start, type Data } from './against.js';
 
 before(start);
@@ -52,4 +54,14 @@ test("TensorFlow.js's own batchNorm runs natively", { skip }, () => {
     tf.batchNorm(x as Tensor4D, mean as Tensor1D, variance as Tensor1D, beta as Tensor1D, gamma as Tensor1D, EPSILON), [x, mean, variance, beta, gamma], { tolerance: 1e-5 });
   agrees('without scale and offset', (...[x, mean, variance]) =>
     tf.batchNorm(x as Tensor4D, mean as Tensor1D, variance as Tensor1D), [x, mean, variance], { tolerance: 1e-5 });
+});
+
+test('a variable that starts from frozen memory still gets its gradient', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  const vector = (v: number): Tensor1D => markFrozen(tf.fill([3], v) as Tensor1D);
+  const [mean, variance, beta] = [vector(0), vector(1), vector(0)];
+  const gamma = tf.variable(vector(1)) as unknown as Tensor1D;
+  const x = tf.ones([2, 1, 1, 3]) as Tensor4D;
+  const gradient = tf.grad((g: tf.Tensor) => batchNorm(x, mean, variance, g as Tensor1D, beta, 0))(gamma);
+  assert.deepEqual([...gradient.dataSync()], [2, 2, 2]);
 });

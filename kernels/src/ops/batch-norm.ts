@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { hasKernel, isFrozen, runKernel, withGradient } from '../fused.js';
+import { hasKernel, isConstant, runKernel, withGradient } from '../fused.js';
 
 type Vector = tf.Tensor1D;
 
@@ -10,7 +10,7 @@ export function batchNorm(x: tf.Tensor4D, mean: Vector, variance: Vector, gamma:
     { x, mean, variance, gamma, beta },
     (save) => {
       // Only the gradients of γ, μ and σ² read x.
-      save([mean, variance, gamma, ...([mean, variance, gamma].every(isFrozen) ? [] : [x])]);
+      save([mean, variance, gamma, ...([mean, variance, gamma].every(isConstant) ? [] : [x])]);
       return runKernel('BatchNorm', { x, mean, variance, gamma, beta }, { epsilon });
     },
     (dy, [mean, variance, gamma, x]) => {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { hasKernel, isFrozen, runKernel, withGradient } from '../fused.js';
+import { hasKernel, isConstant, runKernel, withGradient } from '../fused.js';
 
 export interface ConvOptions {
   stride?: number;
@@ -25,7 +25,7 @@ export function conv2d(x: tf.Tensor4D, w: tf.Tensor4D, b: tf.Tensor1D | null = n
   return withGradient<tf.Tensor4D>(
     { x, w, b },
     (save) => {
-      save(isFrozen(w) ? [w] : [w, x]);
+      save(isConstant(w) ? [w] : [w, x]);
       return runKernel('Convolution', { x, w, b }, attrs);
     },
     (dy, [w, x]) => ({

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { isFrozen, withGradient } from '../fused.js';
+import { isConstant, withGradient } from '../fused.js';
 import { activate, activationGradient, KERNELS, type Activation } from './activation.js';
 import { fusesProducts, product, productKept } from './product.js';
 
@@ -16,7 +16,7 @@ export function linear(x: tf.Tensor, W: tf.Tensor2D, b: tf.Tensor1D | null = nul
   if (!fusesProducts()) return reference(x, W, b, oi, activation);
   // Without an activation nothing of its side is kept; a frozen W needs no x (a variable over the same memory does).
   const side = activation === 'none' ? undefined : KERNELS[activation].from;
-  const frozen = isFrozen(W) && !(W instanceof tf.Variable);
+  const frozen = isConstant(W);
   const forward = (save: (tensors: tf.Tensor[]) => void, recording: boolean): tf.Tensor => {
     const attributes = { transposeB: oi, activation };
     const [y, z] = recording && side === 'x' ? productKept(x, W, attributes, b) : [product(x, W, attributes, null, b), undefined];
