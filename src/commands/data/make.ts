@@ -10,9 +10,9 @@ import type { Operation } from './operation.js';
 
 interface Generated { schema: Schema; rows(n: number, seed: number): Iterable<Row> }
 
-const label = new Field('label', new Int64(), false);
+const label = new Field('label', new Int64(), true); // `datasets` takes class names for nullable columns only
 
-const list = (name: string, item: DataType): Field => new Field(name, new List(new Field('item', item, false)), false);
+const list = (name: string, item: DataType): Field => new Field(name, new List(new Field('item', item, true)), true);
 
 const GENERATORS: Record<string, Generated> = {
   shapes10: {

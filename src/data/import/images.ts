@@ -31,7 +31,7 @@ export const mediaField = (name: string): Field =>
 
 export const texts = (names: readonly string[]): Field[] => names.map((n) => new Field(n, new Utf8(), true));
 
-/** Raw uint8 pixels, HWC, all of the shape in the metadata. Plain binary, since `datasets` knows no binary of fixed size. */
+/** Raw uint8 pixels, HWC, all of the shape in the metadata. Plain binary, the type every reader knows. */
 export const rawField = (name: string, shape: readonly number[]): Field => new Field(name, new Binary(), false, new Map([['shape', shape.join(',')]]));
 
 function encoded(inputs: readonly ImportInput[], columns: PathColumns): Imported {

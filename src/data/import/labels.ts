@@ -14,7 +14,7 @@ export interface LabelOptions {
 }
 
 /**
- * Turns a column of class names or numbers into class labels (int64 with their names in the schema), as `datasets` does.
+ * Turns a column of class names or numbers into class labels (nullable int64 with their names in the schema), as `datasets` does.
  * @param open starts reading; called twice where the names have to be collected first
  * @param pass what the caller is after: where it is names only, one reading is enough
  * @throws GraftError (65) for a value that is no class
@@ -57,7 +57,7 @@ function sorted(found: Set<string>): string[] {
 function encode({ schema, batches }: Flow, field: Field, { column, names, first }: LabelOptions & { names: readonly string[] }, where: string): Flow {
   const list = DataType.isList(field.type);
   const type = list ? new List(new Field('item', new Int64(), true)) : new Int64();
-  const fields = schema.fields.map((f) => (f.name === column ? new Field(column, type, f.nullable, f.metadata) : f));
+  const fields = schema.fields.map((f) => (f.name === column ? new Field(column, type, true, f.metadata) : f));
   const out = withClassLabel(new Schema(fields, schema.metadata), column, names);
   const index = new Map(names.map((n, i) => [n, i]));
   const number = (value: unknown, row: number): number | null => {
