@@ -149,13 +149,15 @@ test('what cannot be merged exactly is refused, and nothing is left', async () =
   const tied = await readGraft(at('a'));
   await writeOutput(at('tied'), (out) => writeGraft(out, { ...tied, head: { task: 'mlm' } } as Graft));
   await assert.rejects(merge('-m', at('base'), '-g', at('tied'), '-o', at('none')), refused(1, /uses the same weight; apply it with --graft/));
+  await trained('bottleneck', 'bottleneck', {}, 7);
+  await assert.rejects(merge('-m', at('base'), '-g', at('bottleneck'), '-o', at('none')), refused(1, /a bottleneck graft cannot be merged: .*; apply it with --graft/));
   const misfit = { ...tied, base: { type: 'gpt2', headers: '' } };
   await writeOutput(at('misfit'), (out) => writeGraft(out, misfit));
   await assert.rejects(merge('-m', at('base'), '-g', at('misfit'), '-o', at('none')), refused(65, /made for a gpt2 model/));
   await assert.rejects(merge('-m', at('base'), '-g', at('a')), refused(64, /--output is missing/));
   await assert.rejects(merge('-g', at('a'), '-g', at('b'), '--method', 'ties', '-o', at('none')), refused(64, /give --model/));
   await assert.rejects(merge('-g', at('a'), '-g', at('b'), '--weight', '1', '-o', at('none')), refused(64, /1 weights for 2/));
-  assert.deepEqual(readdirSync(folder).filter((f) => !before.includes(f)).sort(), ['misfit', 'tied']);
+  assert.deepEqual(readdirSync(folder).filter((f) => !before.includes(f)).sort(), ['bottleneck', 'misfit', 'tied']);
 });
 
 test('LoRA grafts add exactly: ranks add', async () => {
