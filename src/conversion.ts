@@ -7,9 +7,10 @@ import { byteLength, decode, encode, isFloat, type FloatDtype } from './formats/
 import { checkFits, type Graft, type StoredTensor } from './formats/graft.js';
 import { alignNames } from './formats/naming.js';
 
-/** @throws GraftError (1) for a graft that plain LoRA cannot say */
+/** The graft in a form PEFT has; a moved start becomes plain LoRA. @throws GraftError (1) for a method PEFT lacks */
 export function asPlainLora(graft: Graft): Graft {
-  if (graft.method !== 'lora') throw new GraftError(`a ${graft.method} graft has no form in the PEFT layout: lora has`);
+  if (graft.method === 'prompt' || graft.method === 'prefix') return graft;
+  if (graft.method !== 'lora') throw new GraftError(`a ${graft.method} graft has no form in the PEFT layout: lora, prompt and prefix have`);
   if (!graft.config.residual) return graft;
   const plain = concatenateLora([{ graft, weight: 1 }]);
   for (const [name, tensor] of graft.tensors) if (!/\.lora_(embedding_)?[AB]0?(\.weight|\.bias)?$/.test(name)) plain.tensors.set(name, tensor);

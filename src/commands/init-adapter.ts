@@ -1,4 +1,4 @@
-import { usageError } from '../errors.js';
+import { dataError, usageError } from '../errors.js';
 import type { Head, Model } from '../models/model.js';
 import type { Arguments, Command } from './command.js';
 import { common } from './common.js';
@@ -74,7 +74,15 @@ async function labelsOf(path: string, task: string): Promise<string[]> {
   if (names) return names;
   const seen = new Set<unknown>();
   for await (const rows of table.rows(1024)) for (const row of rows) for (const value of [row[column]].flat()) seen.add(value);
-  const values = [...seen];
-  if (values.every((v) => typeof v === 'number')) return Array.from({ length: Math.max(...(values as number[])) + 1 }, (_, i) => String(i));
-  return values.map(String).sort();
+  const values = [...seen].filter((v) => v !== null && v !== undefined);
+  if (values.length === 0) throw dataError(`${path}: column ${column} holds no values to take class names from`);
+  if (!values.every((v) => typeof v === 'number')) return values.map(String).sort();
+  // Numbers are class indices: those that do not occur count too.
+  const classes = values.reduce((most, v) => Math.max(most, v), 0) + 1;
+  const wrong = values.find((v) => !Number.isInteger(v) || v < 0 || v >= MAX_CLASSES);
+  if (wrong !== undefined) throw dataError(`${path}: ${column} ${wrong} is no class index (0 to ${MAX_CLASSES - 1}); name the classes with --labels`);
+  return Array.from({ length: classes }, (_, i) => String(i));
 }
+
+/** Beyond this a number is taken for a mistake (an identifier, a score). */
+const MAX_CLASSES = 100_000;

@@ -9,17 +9,18 @@ import { writeOutput } from './output.js';
 import { openSafetensors, writeSafetensors } from './safetensors.js';
 
 const PREFIX = 'base_model.model.';
-const TASKS: Record<string, Head['task']> = { SEQ_CLS: 'classify', TOKEN_CLS: 'tag', CAUSAL_LM: 'clm' };
+export const TASKS: Record<string, Head['task']> = { SEQ_CLS: 'classify', TOKEN_CLS: 'tag', CAUSAL_LM: 'clm' };
 
 /**
- * Reads a LoRA adapter in the PEFT layout (adapter_config.json, adapter_model.safetensors). Tensor names lose PEFT's prefix;
+ * Reads a LoRA, prompt or prefix adapter in the PEFT layout (adapter_config.json, adapter_model.safetensors). Tensor names lose PEFT's prefix;
  * heads and biases stored with it become whole tensors.
  * @throws GraftError (65) for adapters of another kind, and for those whose base was rewritten at the start
  */
 export async function readPeft(directory: string): Promise<Graft> {
   const path = join(directory, 'adapter_config.json');
   const config = readJson(path);
-  if (config.peft_type !== 'LORA') throw dataError(`${path}: peft_type ${JSON.stringify(config.peft_type)} is not read; LORA is`);
+  if (config.peft_type === 'PROMPT_TUNING' || config.peft_type === 'PREFIX_TUNING') return (await import('./peft-prompts.js')).readPrompts(directory, config);
+  if (config.peft_type !== 'LORA') throw dataError(`${path}: peft_type ${JSON.stringify(config.peft_type)} is not read; LORA, PROMPT_TUNING and PREFIX_TUNING are`);
   if (config.use_dora === true) throw dataError(`${path}: use_dora is not read`);
   const init = config.init_lora_weights ?? true;
   if (typeof init === 'string' && init !== 'gaussian' && init !== 'eva' && init !== 'orthogonal') {
@@ -47,12 +48,12 @@ function loraConfig(c: Record<string, unknown>, tensors: ReadonlyMap<string, unk
   return {
     rank: Number(c.r ?? 8), alpha: Number(c.lora_alpha ?? 8), dropout: Number(c.lora_dropout ?? 0), rslora: c.use_rslora === true, loraBias: c.lora_bias === true,
     init: c.init_lora_weights === 'gaussian' ? 'gaussian' : 'kaiming', rankPattern: pattern('rank_pattern'), alphaPattern: pattern('alpha_pattern'),
-    targetModules: targets, ...(list('layers_to_transform') ? { layersToTransform: list('layers_to_transform') } : {}),
+    targetModules: targets, excludeModules: typeof c.exclude_modules === 'string' ? [`/${c.exclude_modules}/`] : list('exclude_modules') ?? [], ...(list('layers_to_transform') ? { layersToTransform: list('layers_to_transform') } : {}),
   };
 }
 
 /** The head saved with the adapter; its output size is the number of classes, which PEFT leaves unnamed. */
-function headOf(config: Record<string, unknown>, tensors: ReadonlyMap<string, StoredTensor>): Head | null {
+export function headOf(config: Record<string, unknown>, tensors: ReadonlyMap<string, StoredTensor>): Head | null {
   const task = TASKS[String(config.task_type)];
   if (!task) return null;
   const output = ['classifier.out_proj.weight', 'classifier.weight', 'score.weight'].map((n) => tensors.get(n)).find((t) => t !== undefined);
@@ -60,10 +61,11 @@ function headOf(config: Record<string, unknown>, tensors: ReadonlyMap<string, St
 }
 
 /**
- * Writes a plain LoRA graft in the PEFT layout into `directory`. Modules are named as in the class with the graft's head; without
+ * Writes a plain LoRA, prompt or prefix graft in the PEFT layout into `directory`. Modules are named as in the class with the graft's head; without
  * a head, as in the model the graft was made for. Tensors beside the pairs become `modules_to_save`.
  */
 export async function writePeft(directory: string, graft: Graft): Promise<void> {
+  if (graft.method !== 'lora') return (await import('./peft-prompts.js')).writePrompts(directory, graft);
   const { head, config, tensors } = underClass(graft);
   const pair = /^(.*)\.lora_(?:embedding_)?[AB](?:\.weight|\.bias)?$/;
   const names = [...tensors.keys()].sort();
