@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { readSafetensors } from '../../src/formats/safetensors.js';
+import { graft, jsonLines, must, scratch, tinyBert, tinyRows } from '../support/tiny.js';
+
+const folder = scratch();
+let model = '';
+let data = '';
+
+before(() => {
+  model = tinyBert(folder);
+  data = jsonLines(join(folder, 'train.jsonl'), tinyRows(120, 1));
+});
+
+const description = (bytes: Buffer): { config: Record<string, unknown>; history: string[]; head: unknown } => JSON.parse(readSafetensors(bytes).metadata.graft);
+
+test('the same seed gives the same bytes, another seed others; nothing is printed beside the graft', () => {
+  const make = (seed: string): ReturnType<typeof graft> => graft(['init-adapter', '-m', model, '--task', 'classify', '--labels-from', data, '--seed', seed]);
+  const one = make('1');
+  assert.equal(one.status, 0);
+  assert.equal(one.stderr, '');
+  assert.deepEqual(one.stdout, make('1').stdout);
+  const tensors = (r: Buffer): Buffer => Buffer.from(readSafetensors(r).tensors.get('encoder.layer.0.attention.self.query.lora_A.weight')!.data);
+  assert.ok(!tensors(one.stdout).equals(tensors(make('2').stdout)));
+  assert.deepEqual(description(one.stdout).head, { task: 'classify', labels: ['0', '1'] });
+});
+
+test('--check-identity tells a start that leaves the model alone from one that does not', () => {
+  assert.equal(graft(['init-adapter', '-m', model, '--method', 'bottleneck', '--preset', 'parallel', '--check-identity']).status, 0);
+  const prefix = graft(['init-adapter', '-m', model, '--method', 'prefix', '--check-identity']);
+  assert.equal(prefix.status, 1);
+  assert.match(prefix.stderr, /not the identity/);
+  assert.equal(prefix.stdout.length, 0);
+});
+
+test('what does not suit the model is said in one line', () => {
+  const fails: [string[], number, RegExp][] = [
+    [['--target-modules', 'q_proj'], 64, /q_proj: no module of this bert matches; it has self\.query/],
+    [['--method', 'linear'], 64, /--task is missing/],
+    [['--method', 'nothing'], 64, /unknown method 'nothing'/],
+    [['--task', 'classify'], 64, /--labels/],
+    [['--task', 'classify', '--labels', 'a,a'], 64, /twice/],
+    [['--task', 'classify', '--labels-from', join(folder, 'absent')], 66, /absent/],
+    [['--method', 'bottleneck', '--width', '4', '--reduction-factor', '2'], 64, /exclude each other/],
+    [['--rank-pattern', 'query'], 64, /MODULE=NUMBER/],
+  ];
+  for (const [args, status, message] of fails) {
+    const ran = graft(['init-adapter', '-m', model, ...args]);
+    assert.equal(ran.status, status, args.join(' '));
+    assert.match(ran.stderr, message);
+    assert.equal(ran.stderr.trim().split('\n').length, 1);
+  }
+});
+
+test('svd-init is a filter: a graft in, a graft with its start and history out', () => {
+  const start = must(['init-adapter', '-m', model, '--task', 'classify', '--labels', '0,1', '--rank', '3']);
+  const eva = must(['svd-init', '-m', model, '--method', 'eva', '-d', data, '--rho', '1'], start);
+  assert.deepEqual(description(eva).history.map((h) => h.split(' ')[1]), ['init-adapter', 'svd-init']);
+  const pissa = description(must(['svd-init', '-m', model, '--method', 'pissa'], start));
+  assert.equal(pissa.config.residual, true);
+  const missing = graft(['svd-init', '-m', model, '--method', 'eva'], start);
+  assert.equal(missing.status, 64);
+  assert.match(missing.stderr, /--data is missing/);
+  const other = must(['init-adapter', '-m', model, '--method', 'bitfit']);
+  assert.equal(graft(['svd-init', '-m', model, '--method', 'pissa'], other).status, 64);
+});
+
+test('methods lists every method with its paper', () => {
+  const rows = must(['methods', '--json']).toString().trim().split('\n').map((l) => JSON.parse(l) as { name: string; command: string; paper: unknown });
+  for (const name of ['lora', 'bottleneck', 'prefix', 'prompt', 'bitfit', 'pissa', 'eva', 'tent', 'ties']) assert.ok(rows.some((r) => r.name === name && r.paper), name);
+  assert.match(must(['methods']).toString(), /Hu et al\. \(2021\)/);
+});
