@@ -1,9 +1,9 @@
 import { Rng, scoped, tf, type Tensor, type Variable } from '@graft/kernels';
-import { dataError, usageError } from '../errors.js';
+import { dataError } from '../errors.js';
 import { bytesOf } from '../formats/dtype.js';
 import { loadTensor, storeTensor, type Fingerprint, type Graft, type StoredTensor } from '../formats/graft.js';
 import type { Head, HeadTensor, Model } from '../models/model.js';
-import { kebab, type OptionSpecs } from '../options.js';
+import type { OptionSpecs } from '../options.js';
 import { ActiveGraft, isTrained } from './active.js';
 import type { Context, Init, Method, ParamSpec, TensorShapes } from './method.js';
 import { loadMethod } from './registry.js';
@@ -60,12 +60,6 @@ export function ownedTensors(method: Method, config: Record<string, unknown>, mo
 function headSpecs(model: Model, head: Head | null): ParamSpec[] {
   const tensors = head ? model.headTensors(head) : [];
   return tensors.map((t) => ({ name: t.name, shape: t.shape, init: headInit(t, tensors) }));
-}
-
-/** A trained copy of a tensor of the checkpoint; none where it has no such tensor. */
-export function wholeTensor(name: string, base: TensorShapes): ParamSpec[] {
-  const shape = base.shape(name);
-  return shape ? [{ name, shape: [...shape], init: { kind: 'base', tensor: name } }] : [];
 }
 
 /** PyTorch's Linear starts weight and bias in ±1/√in; a bias finds its weight beside it. */
@@ -180,10 +174,4 @@ export function countParameters(active: ActiveGraft): { trained: number; stored:
 /** The same from the specifications alone. */
 export function countSpecs(specs: ReadonlyMap<string, ParamSpec>): number {
   return [...specs.values()].filter((s) => s.trainable !== false).reduce((n, s) => n + s.shape.reduce((a, b) => a * b, 1), 0);
-}
-
-/** Options of a method a user set that it does not have. @throws GraftError (usage) */
-export function checkOptions(method: Method, config: Record<string, unknown>): void {
-  const unknown = Object.keys(config).find((name) => !Object.hasOwn(method.options, name));
-  if (unknown) throw usageError(`method ${method.name} has no option --${kebab(unknown)}`);
 }
