@@ -13,6 +13,7 @@ const CASES: [string, string[], number, RegExp][] = [
   ['an operand too many', ['eval', 'x'], 64, /unexpected operand 'x'/],
   ['a file that is not there', ['eval', '-d', '/nowhere/at/all.arrow'], 66, /nowhere\/at\/all.arrow/],
   ['a model that is not there', ['init-adapter', '-m', '/nowhere/model', '-o', '/dev/null'], 66, /nowhere\/model/],
+  ['a precision that is not there', ['train', '-m', 'x', '-g', 'x', '-d', 'x', '--precision', 'bf16'], 64, /--precision bf16/],
   ['an empty stream', ['eval'], 65, /empty/],
 ];
 
