@@ -50,7 +50,7 @@ function describe(command: Command, specs: OptionSpecs, chosen: Entry[], argv: s
     .usage([`Usage: graft ${command.name} [OPTION]...${operands}`, ...command.description].join('\n\n'))
     .parserConfiguration({ 'greedy-arrays': false, 'boolean-negation': true, 'strip-aliased': true, 'dot-notation': false, 'parse-positional-numbers': false, 'duplicate-arguments-array': true })
     .help(false).version(false).exitProcess(false).strictOptions(true).locale('en').wrap(96)
-    .fail((message, error) => { throw error ?? usageError(`${message}; graft ${command.name} --help shows the options`); });
+    .fail((message, error) => { throw error && error.name !== 'YError' ? error : usageError(`${message ?? error!.message}; graft ${command.name} --help shows the options`); });
   for (const [name, spec] of Object.entries(specs)) {
     const owner = chosen.find((e) => name in e.options && !(name in command.options));
     parser = parser.option(kebab(name), {

@@ -6,6 +6,7 @@ const CASES: [string, string[], number, RegExp][] = [
   ['no command', [], 64, /no command given/],
   ['an unknown command', ['frobnicate'], 64, /there is no command 'frobnicate'/],
   ['an unknown option', ['eval', '--frob'], 64, /Unknown.*frob/],
+  ['an option without its value', ['init-adapter', '-m', '--method', 'lora'], 64, /following: m/],
   ['a number that is none', ['eval', '--batch-size', 'ten'], 64, /--batch-size takes a number, not 'ten'/],
   ['a number out of range', ['eval', '--batch-size', '0'], 64, /--batch-size 0 is out of range/],
   ['a choice that is none', ['eval', '--backend', 'abacus'], 64, /abacus/],
