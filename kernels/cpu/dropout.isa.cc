@@ -1,17 +1,12 @@
 #include "dropout.h"
+#include "hash.h"
 
 namespace graft {
 namespace GRAFT_ISA {
 
-static inline uint32_t mix(uint32_t h) {
-  h = (h ^ (h >> 16)) * 0x21f0aaadu;
-  h = (h ^ (h >> 15)) * 0x735a2d97u;
-  return h ^ (h >> 15);
-}
-
 void dropoutLoop(const float* __restrict x, float* __restrict y, int64_t n, uint32_t first, uint32_t key0, uint32_t key1, uint32_t below, float keep) {
   for (int64_t i = 0; i < n; i++) {
-    const uint32_t h = mix(mix((first + uint32_t(i)) ^ key0) + key1);
+    const uint32_t h = hash32(hash32((first + uint32_t(i)) ^ key0) + key1);
     y[i] = x[i] * (h < below ? 0.f : keep);
   }
 }

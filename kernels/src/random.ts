@@ -67,3 +67,10 @@ export class Rng {
 }
 
 const rotl = (x: number, k: number): number => ((x << k) | (x >>> (32 - k))) >>> 0;
+
+/** A bijection of 32-bit integers in which every bit depends on every other (the finaliser of splitmix32). */
+export function hash32(h: number): number {
+  h = Math.imul(h ^ (h >>> 16), 0x21f0aaad);
+  h = Math.imul(h ^ (h >>> 15), 0x735a2d97);
+  return h ^ (h >>> 15);
+}

@@ -15,3 +15,4 @@ import './batch-norm.js';
 import './attention.js';
 import './optimise.js';
 import './dropout.js';
+import './augment.js';

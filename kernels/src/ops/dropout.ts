@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { hasKernel, runKernel, withGradient } from '../fused.js';
-import { Rng } from '../random.js';
+import { hash32, Rng } from '../random.js';
 
 /** Which elements are dropped: those whose index, hashed with both keys, lies below a bound. The rest is multiplied by `keep`. */
 export interface Mask { key0: number; key1: number; below: number; keep: number }
@@ -16,12 +16,5 @@ export function dropout<T extends tf.Tensor>(x: T, rate: number, ...seed: (numbe
 }
 
 function factors(size: number, { key0, key1, below, keep }: Mask): Float32Array {
-  return Float32Array.from({ length: size }, (_, i) => (mix(mix(i ^ key0) + key1) >>> 0 < below ? 0 : keep));
-}
-
-/** A bijection of 32-bit integers in which every bit depends on every other (the finaliser of splitmix32). */
-function mix(h: number): number {
-  h = Math.imul(h ^ (h >>> 16), 0x21f0aaad);
-  h = Math.imul(h ^ (h >>> 15), 0x735a2d97);
-  return h ^ (h >>> 15);
+  return Float32Array.from({ length: size }, (_, i) => (hash32(hash32(i ^ key0) + key1) >>> 0 < below ? 0 : keep));
 }
