@@ -20,7 +20,8 @@ struct Geometry {
   }
   int64_t cg() const { return C / G; }
   int64_t og() const { return O / G; }
-  bool depthwise() const { return C == G && O == G; }
+  /** One filter per channel; a single channel is an ordinary convolution. */
+  bool depthwise() const { return G > 1 && C == G && O == G; }
   int64_t inputs() const { return B * H * W * C; }
   int64_t outputs() const { return B * OH * OW * O; }
   int64_t weights() const { return KH * KW * cg() * O; }

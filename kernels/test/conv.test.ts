@@ -22,10 +22,13 @@ const CASES: Case[] = [
   { x: [1, 6, 6, 3], w: [6, 1, 3, 3], groups: 3 },
   { x: [1, 1, 1, 4], w: [5, 4, 1, 1] },
   { x: [17, 4, 4, 5], w: [7, 5, 3, 3], padding: 1 },
+  { x: [2, 7, 5, 1], w: [1, 1, 3, 2], padding: 1, bias: true },
+  { x: [1, 5, 5, 1], w: [3, 1, 3, 3], stride: 2 },
 ];
 const DILATED: Case[] = [
   { x: [1, 9, 9, 4], w: [5, 4, 3, 3], padding: 2, dilation: 2, bias: true },
   { x: [2, 11, 8, 6], w: [6, 1, 3, 3], padding: 2, dilation: 2, groups: 6 },
+  { x: [1, 9, 8, 1], w: [1, 1, 3, 3], padding: 2, dilation: 2 },
 ];
 
 const inputs = ({ x, w, bias }: Case): ReturnType<typeof random>[] => [random(x), random(w, 'float32', 0.3), ...(bias ? [random([w[0]])] : [])];
@@ -71,4 +74,13 @@ test('fused convolutions add the bias and apply the activation', { skip }, () =>
     tf.fused.conv2d({ x: x as Tensor4D, filter: filter as Tensor4D, strides: 1, pad: 'same', bias, activation });
   for (const activation of ['linear', 'relu', 'sigmoid'] as const)
     agrees(activation, fused(activation), [random([2, 5, 5, 3]), random([3, 3, 3, 7]), random([7])], { tolerance: 1e-5 });
+});
+
+test('calls that the native kernels do not serve give what TensorFlow.js gives', { skip }, () => {
+  const nchw = (x: tf.Tensor, w: tf.Tensor): tf.Tensor => tf.conv2d(x as Tensor4D, w as Tensor4D, 1, 'same', 'NCHW');
+  const images = random([2, 3, 4, 5]), filter = random([3, 3, 3, 6]);
+  agrees('NCHW', (x, w) => [nchw(x, w), ...tf.grads(nchw)([x, w], tf.onesLike(nchw(x, w)))], [images, filter],
+    { tolerance: 1e-5, fallback: ['Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter'] });
+  const fused = (x: tf.Tensor, w: tf.Tensor, bias: tf.Tensor): tf.Tensor => tf.fused.conv2d({ x: x as Tensor4D, filter: w as Tensor4D, strides: 1, pad: 'same', bias });
+  for (const bias of [[], [1], [4, 1]]) agrees(`bias [${bias}]`, fused, [random([1, 4, 4, 3]), random([3, 3, 3, 4]), random(bias)], { tolerance: 1e-5, fallback: ['FusedConv2D'] });
 });

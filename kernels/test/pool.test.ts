@@ -37,3 +37,12 @@ test('the mean over all pixels and its gradient', { skip }, () => {
   const f = (t: tf.Tensor): tf.Tensor => tf.mean(t, [1, 2]);
   agrees('mean', (t) => [f(t), tf.grad(f)(t)], [random([3, 8, 8, 17])]);
 });
+
+test('integers, windows of one pixel and explicit padding give what TensorFlow.js gives', { skip }, () => {
+  agrees('maximum of integers', (t) => tf.maxPool(t as Tensor4D, 2, 1, 'same'), [random([1, 4, 5, 3], 'int32')], { fallback: ['MaxPool'] });
+  for (const [name, pool] of [['maximum', tf.maxPool], ['average', tf.avgPool]] as const) {
+    agrees(`${name} of single pixels`, (t) => pool(t as Tensor4D, 1, 2, 1), [random([1, 2, 2, 3])]);
+    const f = (t: tf.Tensor): tf.Tensor => pool(t as Tensor4D, 3, 1, [[0, 0], [1, 2], [0, 1], [0, 0]]);
+    agrees(`${name}, explicit padding`, (t) => [f(t), tf.grad(f)(t, tf.onesLike(f(t)))], [random([2, 5, 4, 3])], { fallback: ['AvgPoolGrad'] });
+  }
+});

@@ -1,7 +1,8 @@
 /** Convolutions of TensorFlow.js (filters HWIO) and of ops/conv.ts (filters OIHW, groups): forward and both gradients. */
 import * as tf from '@tensorflow/tfjs-core';
-import { defineKernel, type GraftCpuBackend } from '../backend.js';
+import { defineKernel, type GraftCpuBackend, type KernelCall } from '../backend.js';
 import { outputSize, type ConvAttrs } from '../ops/conv.js';
+import { fallBack, sameShape } from './numeric.js';
 
 type Shape4 = [number, number, number, number];
 
@@ -55,30 +56,42 @@ interface TfConv {
 
 /** The same numbers from what TensorFlow.js passes to its kernels; a depthwise filter [kh, kw, C, m] is C groups of m filters. */
 function tfGeometry(x: number[], filter: number[], a: TfConv, depthwise: boolean): number[] {
-  tf.util.assert(a.dataFormat !== 'NCHW', () => 'graft-cpu: convolutions are NHWC');
   const i = tf.backend_util.computeConv2DInfo(x as Shape4, filter as Shape4, a.strides, a.dilations ?? 1, a.pad, a.dimRoundingMode, depthwise);
   return [i.batchSize, i.inHeight, i.inWidth, i.inChannels, i.filterHeight, i.filterWidth, i.outHeight, i.outWidth, i.outChannels,
     i.strideHeight, i.strideWidth, i.padInfo.top, i.padInfo.left, i.dilationHeight, i.dilationWidth, depthwise ? i.inChannels : 1, 1];
 }
 
-for (const [depthwise, name] of [[false, 'Conv2D'], [true, 'DepthwiseConv2dNative']] as const) {
-  defineKernel<TfConv>(name, ({ inputs: { x, filter }, attrs, backend }) =>
-    forward(backend, x, filter, null, tfGeometry(x.shape, filter.shape, attrs, depthwise)));
-
-  defineKernel<TfConv & { inputShape: number[] }>(`${name}BackpropInput`, ({ inputs: { dy, filter }, attrs, backend }) =>
-    inputGradient(backend, dy, filter, attrs.inputShape, tfGeometry(attrs.inputShape, filter.shape, attrs, depthwise)));
-
-  defineKernel<TfConv & { filterShape: number[] }>(`${name}BackpropFilter`, ({ inputs: { x, dy }, attrs, backend }) =>
-    filterGradient(backend, x, dy, attrs.filterShape, tfGeometry(x.shape, attrs.filterShape, attrs, depthwise)));
+/**
+ * A convolution of TensorFlow.js, native for NHWC with one bias per output channel and, for gradients, a `dy` of the shape that the other
+ * arguments imply. TensorFlow.js's own kernel runs the rest. @param shapes of input and filter
+ */
+function defineConvolution<A>(name: string, depthwise: boolean, shapes: (call: KernelCall<TfConv & A>) => [number[], number[]],
+  run: (call: KernelCall<TfConv & A>, g: number[]) => tf.TensorInfo): void {
+  defineKernel<TfConv & A>(name, (call) => {
+    const { inputs: { dy, bias }, attrs } = call;
+    if (attrs.dataFormat === 'NCHW') return fallBack(name, call);
+    const g = tfGeometry(...shapes(call), attrs, depthwise), y = outputShape(g);
+    const served = (!dy || sameShape(dy.shape, y)) && (!bias || sameShape(bias.shape, [y[3]]));
+    return served ? run(call, g) : fallBack(name, call);
+  });
 }
 
-interface Fused extends TfConv { activation: string; leakyreluAlpha?: number }
+interface Fused { activation: string; leakyreluAlpha?: number }
 
-for (const [depthwise, name] of [[false, 'FusedConv2D'], [true, 'FusedDepthwiseConv2D']] as const)
-  defineKernel<Fused>(name, ({ inputs: { x, filter, bias, preluActivationWeights }, attrs, backend }) => {
-    const y = forward(backend, x, filter, bias, tfGeometry(x.shape, filter.shape, attrs, depthwise));
-    return activated(backend, y, attrs, preluActivationWeights);
-  });
+for (const [depthwise, name, fused] of [[false, 'Conv2D', 'FusedConv2D'], [true, 'DepthwiseConv2dNative', 'FusedDepthwiseConv2D']] as const) {
+  const given = ({ inputs: { x, filter } }: { inputs: Record<string, tf.TensorInfo> }): [number[], number[]] => [x.shape, filter.shape];
+
+  defineConvolution(name, depthwise, given, ({ inputs: { x, filter }, backend }, g) => forward(backend, x, filter, null, g));
+
+  defineConvolution<Fused>(fused, depthwise, given, ({ inputs: { x, filter, bias, preluActivationWeights }, attrs, backend }, g) =>
+    activated(backend, forward(backend, x, filter, bias, g), attrs, preluActivationWeights));
+
+  defineConvolution<{ inputShape: number[] }>(`${name}BackpropInput`, depthwise, ({ inputs: { filter }, attrs }) => [attrs.inputShape, filter.shape],
+    ({ inputs: { dy, filter }, attrs, backend }, g) => inputGradient(backend, dy, filter, attrs.inputShape, g));
+
+  defineConvolution<{ filterShape: number[] }>(`${name}BackpropFilter`, depthwise, ({ inputs: { x }, attrs }) => [x.shape, attrs.filterShape],
+    ({ inputs: { x, dy }, attrs, backend }, g) => filterGradient(backend, x, dy, attrs.filterShape, g));
+}
 
 const ACTIVATIONS: Record<string, string> = { relu: 'Relu', relu6: 'Relu6', elu: 'Elu', sigmoid: 'Sigmoid', prelu: 'Prelu', leakyrelu: 'LeakyRelu' };
 

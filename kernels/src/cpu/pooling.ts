@@ -1,6 +1,7 @@
 /** Maximum and average pooling with their gradients. */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineKernel } from '../backend.js';
+import { fallBack, sameShape } from './numeric.js';
 
 interface Attrs {
   filterSize: number | [number, number];
@@ -17,9 +18,12 @@ function geometry(shape: number[], { filterSize, strides, pad, dimRoundingMode }
 }
 
 for (const [name, average] of [['MaxPool', false], ['AvgPool', true]] as const)
-  defineKernel<Attrs>(name, ({ inputs: { x }, attrs, backend }) => {
-    const g = geometry(x.shape, attrs);
-    const y = backend.output([g[0], g[6], g[7], g[3]]);
+  defineKernel<Attrs>(name, (call) => {
+    const { inputs: { x }, attrs, backend } = call;
+    if (x.dtype !== 'float32') return fallBack(name, call);
+    const g = geometry(x.shape, attrs), shape = [g[0], g[6], g[7], g[3]];
+    if (g[4] * g[5] === 1 && sameShape(shape, x.shape)) return backend.alias(x); // whatever the padding, as in TensorFlow.js
+    const y = backend.output(shape);
     backend.native.poolForward(backend.handle(x), backend.handle(y), g, average);
     return y;
   });
@@ -30,7 +34,10 @@ defineKernel<Attrs>('MaxPoolGrad', ({ inputs: { dy, input }, attrs, backend }) =
   return dx;
 });
 
-defineKernel<Attrs>('AvgPoolGrad', ({ inputs: { dy, input }, attrs, backend }) => {
+/** With explicit padding TensorFlow.js demands that padded pixels share in the gradient, though they do not count in the forward pass. */
+defineKernel<Attrs>('AvgPoolGrad', (call) => {
+  const { inputs: { dy, input }, attrs, backend } = call;
+  if (Array.isArray(attrs.pad)) return fallBack('AvgPoolGrad', call);
   const dx = backend.output(input.shape);
   backend.native.averagePoolGradient(backend.handle(dy), backend.handle(dx), geometry(input.shape, attrs));
   return dx;
