@@ -1,5 +1,5 @@
 import { writeOutput, type Output } from '../formats/output.js';
-import { usageError } from '../errors.js';
+import { dataError, usageError } from '../errors.js';
 import type { Meter, Measured } from '../metrics/meter.js';
 import type { Prediction } from '../metrics/metric.js';
 import type { Arguments, Command } from './command.js';
@@ -39,9 +39,17 @@ type Table = import('../formats/table.js').Table;
 async function fromTable(args: Arguments, table: Table, out: Output): Promise<void> {
   if (args.predictions) throw usageError('--predictions needs --model: there is nothing to predict with');
   const { predictionKind, predictionLabels, readPredictions } = await import('../predictions.js');
-  const meter = await openMeter(args, predictionKind(table), predictionLabels(table));
-  for await (const row of readPredictions(table, args.by)) meter.add(row);
-  await print(out, meter.results());
+  const kind = predictionKind(table), named = predictionLabels(table);
+  let labels: string[] | undefined, meter: Meter | undefined, n = 0;
+  for await (const row of readPredictions(table, args.by)) {
+    n++;
+    // Predictions made elsewhere may not say what the classes are called: their logits say how many there are.
+    labels ??= named.length === 0 && row.kind === 'class' ? Array.from(row.logits, (_, c) => String(c)) : named;
+    if (row.kind === 'class' && row.logits.length !== labels.length) throw dataError(`${table.name}: row ${n} has ${row.logits.length} logits where ${labels.length} classes are expected`);
+    meter ??= await openMeter(args, kind, labels);
+    meter.add(row);
+  }
+  await print(out, (meter ?? await openMeter(args, kind, named)).results());
 }
 
 async function fromModel(args: Arguments, table: Table, out: Output): Promise<void> {

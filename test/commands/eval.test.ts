@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { graft } from '../support/tiny.js';
+
+const lines = (rows: readonly object[]): Buffer => Buffer.from(rows.map((r) => `${JSON.stringify(r)}\n`).join(''));
+
+test('predictions made elsewhere are measured: JSON lines of logits and labels, no class names', () => {
+  const r = graft(['eval', '--metrics', 'accuracy,confusion'], lines([{ logits: [2, 1, 0], label: 0 }, { logits: [0, 1, 5], label: 1 }]));
+  assert.equal(r.status, 0, r.stderr);
+  assert.deepEqual(r.stdout.toString().trim().split('\n').map((l) => JSON.parse(l).value), [0.5, [[1, 0, 0], [0, 0, 1], [0, 0, 0]]]);
+});
+
+test('rows of different width are refused', () => {
+  const r = graft(['eval'], lines([{ logits: [2, 1, 0], label: 0 }, { logits: [0, 1], label: 1 }]));
+  assert.equal(r.status, 65);
+  assert.match(r.stderr, /row 2 has 2 logits where 3 classes are expected/);
+});
