@@ -1,60 +1,119 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { linear, tf, useBackend } from '@graft/kernels';
+/**
+ * `npm run bench [-- PART-OF-NAME...]`: graft beside its peers, doing the same work in turns on the same machine with the same number of threads.
+ * Prints medians and the median ratio of paired runs, and writes test/bench/results/<part>.json.
+ *
+ * GRAFT_BENCH_PYTHON   a Python with torch, transformers, peft, safetensors and numpy; without it only TensorFlow.js on WebAssembly is a peer
+ * GRAFT_BENCH_THREADS  default 2; GRAFT_BENCH_RUNS  pairs per piece of work, default 7
+ */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { encoderFlop, type Work } from './work.js';
 
-/** Median seconds of one call, over several timed after a warm-up; the result is read back so that nothing is put off. */
-function seconds(f: () => tf.Tensor, runs = 9): number {
-  const once = (): number => {
-    const start = performance.now();
-    tf.tidy(() => { f().dataSync(); });
-    return (performance.now() - start) / 1000;
-  };
-  once();
-  const times = Array.from({ length: runs }, once).sort((a, b) => a - b);
-  return times[runs >> 1];
-}
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const THREADS = process.env.GRAFT_BENCH_THREADS ?? '2', RUNS = Number(process.env.GRAFT_BENCH_RUNS ?? 7), PYTHON = process.env.GRAFT_BENCH_PYTHON;
+const folder = mkdtempSync(join(tmpdir(), 'graft-bench-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-/** One piece of work that every backend can do. @param flop floating-point operations of one call */
-interface Work { name: string; flop: number; make(): { run: () => tf.Tensor; free: () => void } }
+/** A process that does the work when asked; see peers.py for the conversation. */
+class Side {
+  private readonly child: ChildProcess;
+  private readonly lines: AsyncIterator<string>;
 
-const product = (m: number, k: number, n: number): Work => ({
-  name: `product ${m}×${k}×${n}`, flop: 2 * m * k * n,
-  make() {
-    const x = tf.randomNormal([m, k]), W = tf.randomNormal([n, k]) as tf.Tensor2D;
-    return { run: () => linear(x, W), free: () => tf.dispose([x, W]) };
-  },
-});
-
-const conv = (B: number, side: number, C: number): Work => ({
-  name: `convolution 3×3, ${B} images ${side}×${side}×${C}`, flop: 2 * B * side * side * C * C * 9,
-  make() {
-    const x = tf.randomNormal([B, side, side, C]) as tf.Tensor4D, w = tf.randomNormal([3, 3, C, C]) as tf.Tensor4D;
-    return { run: () => tf.conv2d(x, w, 1, 'same'), free: () => tf.dispose([x, w]) };
-  },
-});
-
-const WORK: Work[] = [product(512, 512, 512), product(1024, 1024, 1024), product(4096, 384, 384), product(4096, 384, 1536), conv(100, 32, 16), conv(100, 8, 64)];
-
-/** Runs all work on graft-cpu and on TensorFlow.js's WebAssembly backend, and prints how many times faster graft-cpu is. */
-async function main(): Promise<void> {
-  const measured: Record<string, number[]> = {};
-  for (const backend of ['cpu', 'wasm'] as const) {
-    await useBackend(backend);
-    for (const { name, make } of WORK) {
-      const { run, free } = make();
-      (measured[name] ??= []).push(seconds(run));
-      free();
-    }
+  constructor(command: string, args: string[]) {
+    // NumPy's OpenBLAS chooses its kernels itself; machines that force a choice would make it slower than it is.
+    const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...rest } = process.env;
+    const env = { ...rest, OMP_NUM_THREADS: THREADS, OPENBLAS_NUM_THREADS: THREADS, TRANSFORMERS_VERBOSITY: 'error', HF_HUB_DISABLE_PROGRESS_BARS: '1' };
+    this.child = spawn(command, args, { stdio: ['pipe', 'pipe', process.env.GRAFT_DEBUG ? 'inherit' : 'ignore'], env });
+    this.lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
   }
-  const results = WORK.map(({ name, flop }) => {
-    const [own, wasm] = measured[name];
-    return { name, gflops: flop / own / 1e9, wasmGflops: flop / wasm / 1e9, ratio: wasm / own };
-  });
-  console.log('work'.padEnd(46) + 'graft-cpu'.padStart(12) + 'wasm'.padStart(10) + 'ratio'.padStart(8) + '   (GFLOP/s)');
-  for (const r of results) console.log(r.name.padEnd(46) + r.gflops.toFixed(1).padStart(12) + r.wasmGflops.toFixed(1).padStart(10) + r.ratio.toFixed(1).padStart(8));
-  const folder = new URL('../../../test/bench/results/', import.meta.url);
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(new URL('kernels.json', folder), `${JSON.stringify({ cpu: cpus()[0].model, cores: cpus().length, results }, null, 2)}\n`);
+
+  private async ask(question: object): Promise<Record<string, number>> {
+    this.child.stdin!.write(`${JSON.stringify(question)}\n`);
+    const { value, done } = await this.lines.next();
+    if (done) throw new Error('a side of the benchmark ended; GRAFT_DEBUG=1 shows why');
+    return JSON.parse(value);
+  }
+
+  open = (work: Work): Promise<unknown> => this.ask({ open: work });
+  seconds = async (): Promise<number> => (await this.ask({ run: true })).seconds;
+  bytes = async (): Promise<number> => (await this.ask({ memory: true })).bytes;
+  close(): void { this.child.stdin!.end(); }
 }
 
-await main();
+const OWN = join(ROOT, 'dist/test/bench/own.js');
+const SIDES: Record<string, () => Side> = {
+  graft: () => new Side(process.execPath, [OWN, THREADS, 'cpu']),
+  wasm: () => new Side(process.execPath, [OWN, THREADS, 'wasm']),
+  peer: () => new Side(PYTHON!, [join(ROOT, 'test/bench/peers.py'), THREADS]),
+};
+
+/** A checkpoint with random weights: how fast it runs does not depend on what it knows. */
+function blank(name: string): string {
+  const path = join(folder, name);
+  if (!existsSync(path)) execFileSync(process.execPath, [join(ROOT, 'bin/graft.js'), 'init-model', '-c', join(ROOT, `test/bench/configs/${name}.json`), '-o', path, join(ROOT, 'fixtures/encoder/tokenizer.json')]);
+  return path;
+}
+
+const repeat = (n: number, length: number): number[] => new Array<number>(n).fill(length);
+/** Lengths of texts as sentiment data has them (SST-2: mean 25 word pieces, a long tail), drawn once. */
+const REAL = Array.from({ length: 4 }, (_, b) => Array.from({ length: 32 }, (_, i) => 5 + Math.floor(12 * -Math.log((((i * 37 + b * 101) % 128) + 0.5) / 128)) + ((i * 13 + b) % 9)));
+const WIDTHS = { minilm: { d: 384, inner: 1536, layers: 6 }, 'bert-base': { d: 768, inner: 3072, layers: 12 } };
+type Encoder = keyof typeof WIDTHS;
+
+const products = [[64, 64, 64], [128, 128, 128], [256, 256, 256], [512, 512, 512], [1024, 1024, 1024], [2048, 2048, 2048], [4096, 384, 384], [4096, 384, 1536], [4096, 1536, 384], [1024, 768, 3072]]
+  .flatMap(([m, k, n]) => (m === 1024 && n === 1024 ? [[false, false], [false, true], [true, false], [true, true]] : [[false, true]]).map(([ta, tb]): (() => Work) =>
+    () => ({ name: `product ${m}×${k}×${n} ${ta ? 't' : 'n'}${tb ? 't' : 'n'}`, kind: 'product', m, k, n, ta, tb, flop: 2 * m * k * n })));
+const training = (what: string, model: Encoder, batches: number[][], full = false) => (): Work =>
+  // Forward, and back through the activations; a full step forms the weights' gradients too.
+  ({ name: `${what} ${model}`, kind: 'train', model: blank(model), batches, full, flop: (full ? 3 : 2) * encoderFlop(WIDTHS[model], batches) });
+const evaluation = (what: string, model: Encoder, batches: number[][]) => (): Work =>
+  ({ name: `${what} ${model}`, kind: 'evaluate', model: blank(model), batches, flop: encoderFlop(WIDTHS[model], batches) });
+const CIFAR = join(ROOT, '../shared/data/cifar10/resnet20-12fca82f.safetensors');
+const streams = existsSync(CIFAR) ? ['source', 'bn-adapt', 'tent'].map((method) => (): Work => ({ name: `${method} resnet-20 batch 200`, kind: 'tta', weights: CIFAR, method, batch: 200 })) : [];
+
+const PARTS: Record<string, (() => Work)[]> = {
+  products,
+  text: [
+    training('LoRA step 32×128', 'minilm', [repeat(32, 128)]), training('LoRA steps, lengths of real text', 'minilm', REAL), training('LoRA step 8×128', 'bert-base', [repeat(8, 128)]),
+    training('full step 8×128', 'bert-base', [repeat(8, 128)], true), evaluation('evaluation 64×128', 'minilm', [repeat(64, 128)]), evaluation('evaluation, lengths of real text', 'minilm', REAL),
+  ],
+  images: streams,
+};
+
+interface Result { name: string; seconds: Record<string, number>; gflops?: number; ratio: Record<string, number>; memory?: Record<string, number> }
+
+async function measure(work: Work): Promise<Result> {
+  const names = ['graft', ...(PYTHON ? ['peer'] : []), ...(work.kind === 'product' && work.flop! < 1e9 ? ['wasm'] : [])];
+  const sides = names.map((n) => SIDES[n]());
+  for (const side of sides) await side.open(work);
+  const times = names.map((): number[] => []);
+  for (let r = 0; r < RUNS; r++) for (const [i, side] of sides.entries()) times[i].push(await side.seconds());
+  const memory = work.kind === 'product' ? undefined : Object.fromEntries(await Promise.all(sides.map(async (s, i): Promise<[string, number]> => [names[i], await s.bytes()])));
+  sides.forEach((s) => s.close());
+  const seconds = Object.fromEntries(names.map((n, i) => [n, median(times[i])]));
+  const ratio = Object.fromEntries(names.slice(1).map((n, i) => [n, median(times[i + 1].map((t, r) => t / times[0][r]))]));
+  return { name: work.name, seconds, ratio, memory, gflops: work.flop && work.flop / seconds.graft / 1e9 };
+}
+
+const median = (values: number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+const wanted = process.argv.slice(2);
+console.log(`${'work'.padEnd(46)}${['graft, s', 'GFLOP/s', 'peer, ×', 'wasm, ×', 'memory of peer'].map((c) => c.padStart(12)).join('')}`);
+for (const [part, works] of Object.entries(PARTS)) {
+  const results: Result[] = [];
+  for (const make of works) {
+    const work = make();
+    if (wanted.length > 0 && !wanted.some((w) => part === w || work.name.includes(w))) continue;
+    const r = await measure(work);
+    results.push(r);
+    const memory = r.memory?.peer ? (r.memory.graft / r.memory.peer).toFixed(2) : '';
+    console.log(r.name.padEnd(46) + [r.seconds.graft.toPrecision(3), r.gflops?.toFixed(1) ?? '', r.ratio.peer?.toFixed(2) ?? '', r.ratio.wasm?.toFixed(1) ?? '', memory].map((c) => c.padStart(12)).join(''));
+  }
+  if (results.length === 0 || wanted.some((w) => !(w in PARTS))) continue; // only whole parts are kept
+  mkdirSync(join(ROOT, 'test/bench/results'), { recursive: true });
+  writeFileSync(join(ROOT, `test/bench/results/${part}.json`), `${JSON.stringify({ cpu: cpus()[0].model, threads: Number(THREADS), runs: RUNS, results }, null, 2)}\n`);
+}

@@ -1,0 +1,93 @@
+/** graft's side of `npm run bench`: own.js THREADS BACKEND; see peers.py for the conversation. */
+import { createInterface } from 'node:readline';
+import { tf, useBackend, type BackendName, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { baseOf } from '../../src/adapters/base.js';
+import { createGraft } from '../../src/adapters/instantiate.js';
+import { loadMethod } from '../../src/adapters/registry.js';
+import { openCheckpoint } from '../../src/formats/checkpoint.js';
+import { loadModel } from '../../src/models/registry.js';
+import type { Example, Preparation } from '../../src/objectives/objective.js';
+import { loadObjective } from '../../src/objectives/registry.js';
+import { openRuntime, type Runtime } from '../../src/runtime.js';
+import { Loop } from '../../src/training/loop.js';
+import { Optimiser } from '../../src/training/optimiser.js';
+import { Source } from '../../src/tta/network.js';
+import { loadTta } from '../../src/tta/registry.js';
+import type { Work } from './work.js';
+
+type Run = () => void;
+
+const setUp = async (work: Work): Promise<Run> => {
+  switch (work.kind) {
+    case 'product': return multiply(work.m, work.k, work.n, work.ta ?? false, work.tb ?? false);
+    case 'train': return train(work.model, work.batches, work.full ?? false);
+    case 'evaluate': return evaluate(work.model, work.batches);
+    case 'tta': return adapt(work.weights, work.method, work.batch);
+  }
+};
+
+function multiply(m: number, k: number, n: number, transposeA: boolean, transposeB: boolean): Run {
+  const a = tf.randomUniform(transposeA ? [k, m] : [m, k]) as Tensor2D, b = tf.randomUniform(transposeB ? [n, k] : [k, n]) as Tensor2D;
+  // One value is read back so that nothing is put off.
+  return () => tf.tidy(() => { tf.slice(tf.matMul(a, b, transposeA, transposeB), [0, 0], [1, 1]).dataSync(); });
+}
+
+/** A checkpoint with a fresh graft that classifies into six. */
+async function open(model: string, method: string): Promise<Runtime> {
+  const checkpoint = await openCheckpoint(model);
+  const graft = createGraft({
+    method: await loadMethod(method), config: method === 'lora' ? { rank: 8, alpha: 8 } : {}, model: await loadModel(checkpoint), base: baseOf(checkpoint),
+    fingerprint: checkpoint.fingerprint(), head: { task: 'classify', labels: [...'abcdef'] }, seed: 0, history: [],
+  });
+  checkpoint.close();
+  return openRuntime({ model, grafts: [graft], trainable: true });
+}
+
+/** Random tokens of the given lengths, as the objective keeps its rows. */
+const examples = (lengths: readonly number[]): Example[] => lengths.map((length, i) => ({
+  length, text: { ids: Array.from({ length }, (_, t) => 1000 + ((i * 7919 + t * 104729) % 29000)), types: new Array<number>(length).fill(0) }, label: i % 6, row: {},
+} as Example));
+
+async function train(model: string, batches: number[][], full: boolean): Promise<Run> {
+  const runtime = await open(model, full ? 'full' : 'lora'), objective = await loadObjective('classify');
+  const optimiser = new Optimiser({ kind: 'adamw', weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, momentum: 0, nesterov: false });
+  const p = { runtime, maxLength: 512, options: {}, seed: 0 } as unknown as Preparation;
+  const loops = batches.map((lengths) => new Loop(objective, examples(lengths), p, runtime.grafts[0], optimiser,
+    { batchSize: lengths.length, seed: 0, shuffle: false, totalSteps: 1e6, accumulate: 1, clip: 1, rate: () => 1e-4 }, () => {}));
+  return () => loops.forEach((l) => l.step(0));
+}
+
+async function evaluate(model: string, batches: number[][]): Promise<Run> {
+  const runtime = await open(model, 'linear'), objective = await loadObjective('classify');
+  const p = { runtime, maxLength: 512, options: {}, seed: 0 } as unknown as Preparation;
+  return () => batches.forEach((lengths) => tf.tidy(() => {
+    const { inputs, targets } = objective.batch(examples(lengths), 0, p);
+    runtime.logits(inputs, {}, targets.positions).dataSync();
+  }));
+}
+
+async function adapt(weights: string, name: string, batch: number): Promise<Run> {
+  const runtime = await openRuntime({ model: weights }), method = await loadTta(name);
+  const config = Object.fromEntries(Object.entries(method.options).map(([key, o]) => [key, o.default]));
+  const adaptation = method.start(new Source(runtime.model, runtime.weights, runtime.grafts, runtime.head!), config, 0);
+  const x = tf.randomUniform([batch, 32, 32, 3]) as Tensor4D;
+  return () => tf.tidy(() => { adaptation.step(x).dataSync(); });
+}
+
+await useBackend(process.argv[3] as BackendName, { threads: Number(process.argv[2]) });
+let run: Run = () => {};
+for await (const line of createInterface({ input: process.stdin })) {
+  const asked = JSON.parse(line) as { open?: Work; run?: true };
+  let answer = {};
+  if (asked.open) {
+    run = await setUp(asked.open);
+    run();
+  } else if (asked.run) {
+    const start = performance.now();
+    run();
+    answer = { seconds: (performance.now() - start) / 1000 };
+  } else {
+    answer = { bytes: process.resourceUsage().maxRSS * 1024 };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}

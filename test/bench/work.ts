@@ -1,0 +1,16 @@
+/** One piece of work that graft and its peers both do; what it is is said in full, so that either side can do it alone. */
+export type Work = { name: string; flop?: number } & (
+  /** C[m, n] = op(A) op(B); ta, tb: stored transposed. */
+  | { kind: 'product'; m: number; k: number; n: number; ta?: boolean; tb?: boolean }
+  /** One optimiser step for each batch, a list of its texts' lengths in tokens: LoRA r=8 on query and value, or everything. */
+  | { kind: 'train'; model: string; batches: number[][]; full?: boolean }
+  | { kind: 'evaluate'; model: string; batches: number[][] }
+  /** One step of test-time adaptation of a CIFAR ResNet on a batch of images. */
+  | { kind: 'tta'; weights: string; method: string; batch: number }
+);
+
+/** Multiplications and additions of a text encoder's forward pass: d wide, `inner` inside the feed-forward layers. */
+export function encoderFlop({ d, inner, layers }: { d: number; inner: number; layers: number }, batches: number[][]): number {
+  const tokens = batches.flat().reduce((a, b) => a + b, 0), pairs = batches.flat().reduce((a, b) => a + b * b, 0);
+  return layers * (2 * tokens * (4 * d * d + 2 * d * inner) + 4 * pairs * d);
+}
