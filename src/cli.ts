@@ -1,11 +1,16 @@
 import { commandSummaries, loadCommand } from './commands/registry.js';
+import type { Arguments, Command } from './commands/command.js';
+import { makeRule } from './dependencies.js';
 import { EXIT, GraftError, ioError, inputError, usageError } from './errors.js';
+import { leaveStdin } from './formats/input.js';
+import { checkWritable, isStdout, refuseTerminal, writeOutput } from './formats/output.js';
+import { kebab, type OptionSpecs } from './options.js';
 import { version } from './version.js';
 
 /** Runs one command line and sets the exit status; nothing is thrown. */
 export async function main(argv: string[]): Promise<void> {
-  // A reader that went away (`| head`) ends the program quietly.
-  process.stdout.on('error', (e: NodeJS.ErrnoException) => { if (e.code === 'EPIPE') process.exit(EXIT.done); });
+  // Whoever reads the messages may go away; the work goes on.
+  process.stderr.on('error', () => undefined);
   const name = argv[0];
   try {
     await dispatch(name, argv.slice(1));
@@ -26,7 +31,29 @@ async function dispatch(name: string | undefined, rest: string[]): Promise<void>
   const { parseCommandLine } = await import('./command-line.js');
   const parsed = await parseCommandLine(command, rest);
   if ('help' in parsed) return print(parsed.help);
-  await command.run(parsed.args);
+  await execute(command, parsed.args, parsed.specs);
+}
+
+async function execute(command: Command, args: Arguments, specs: OptionSpecs): Promise<void> {
+  const { setProgress } = await import('./progress.js');
+  setProgress(args.quiet ? 'none' : args.progress ?? 'auto');
+  checkOutputs(command, args, specs);
+  await command.run(args);
+  if (args.deps) await writeOutput(args.deps, (out) => out.write(makeRule(args.output)), { text: true });
+  leaveStdin();
+}
+
+/** What would end a long run when its result is there is said before it. */
+function checkOutputs(command: Command, args: Arguments, specs: OptionSpecs): void {
+  if (isStdout(args.output) && command.binary?.(args)) refuseTerminal();
+  const users = new Map<string, string>();
+  for (const name of Object.keys(specs).filter((n) => specs[n].writes && !isStdout(args[n]))) {
+    const path: string = args[name], other = users.get(path);
+    checkWritable(path);
+    if (other && !path.startsWith('/dev/')) throw usageError(`--${kebab(other)} and --${kebab(name)} name the same file, ${path}`);
+    users.set(path, name);
+  }
+  if (args.deps && isStdout(args.output) && (command.binary?.(args) ?? true)) throw usageError('--deps needs --output: make knows results by the names of their files');
 }
 
 function overview(): string {
@@ -43,7 +70,7 @@ ${lines.join('\n')}
 `;
 }
 
-const print = (text: string): void => { process.stdout.write(text); };
+const print = (text: string): Promise<void> => writeOutput(undefined, (out) => out.write(text), { text: true });
 
 /** One line on standard error, and the status that belongs to it. */
 function report(name: string | undefined, thrown: unknown): void {

@@ -3,8 +3,8 @@ import type { Arguments, ChoiceOf, Command, Entry } from './commands/command.js'
 import { usageError } from './errors.js';
 import { kebab, type OptionSpec, type OptionSpecs } from './options.js';
 
-/** A command's options parsed, or its help text where that was asked for. @throws GraftError (usage) */
-export async function parseCommandLine(command: Command, argv: string[]): Promise<{ args: Arguments } | { help: string }> {
+/** A command's options parsed, with their descriptions, or its help text where that was asked for. @throws GraftError (usage) */
+export async function parseCommandLine(command: Command, argv: string[]): Promise<{ args: Arguments; specs: OptionSpecs } | { help: string }> {
   const helps = argv.some((a) => a === '--help' || a === '-h');
   const chosen = await chosenEntries(command, argv, helps);
   const specs: OptionSpecs = Object.assign({}, ...chosen.map((e) => e.options), command.options);
@@ -14,7 +14,7 @@ export async function parseCommandLine(command: Command, argv: string[]): Promis
   const args: Arguments = { _: (parsed._ as unknown[]).map(String), commandLine: shellLine(['graft', command.name, ...withoutIncidentals(argv, specs)]) };
   for (const [name, spec] of Object.entries(specs)) args[name] = value(name, spec, parsed[name]);
   if (args._.length > 0 && !command.operands) throw usageError(`unexpected operand '${args._[0]}'; graft ${command.name} --help shows the usage`);
-  return { args };
+  return { args, specs };
 }
 
 /** The registry entries the command line names, so that their own options can be parsed. */
@@ -23,10 +23,9 @@ async function chosenEntries(command: Command, argv: string[], lenient: boolean)
   for (const choice of command.choices ?? []) {
     const name = preview(command, choice, argv) ?? command.options[choice.option]?.default;
     if (name === undefined || name === null) continue;
-    const entries = await choice.entries();
-    const entry = entries.find((e) => e.name === name);
-    if (entry) chosen.push(entry);
-    else if (!lenient) throw usageError(`unknown ${kebab(choice.option)} '${String(name)}': one of ${entries.map((e) => e.name).join(', ')}`);
+    const names = await choice.names();
+    if (names.includes(String(name))) chosen.push(await choice.load(String(name)));
+    else if (!lenient) throw usageError(`unknown ${kebab(choice.option)} '${String(name)}': one of ${names.join(', ')}`);
   }
   return chosen;
 }

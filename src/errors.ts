@@ -1,5 +1,5 @@
 /** Exit statuses, after sysexits(3). */
-export const EXIT = { done: 0, failed: 1, usage: 64, data: 65, noInput: 66, io: 74, interrupted: 130, terminated: 143 } as const;
+export const EXIT = { done: 0, failed: 1, usage: 64, data: 65, noInput: 66, io: 74, hungUp: 129, interrupted: 130, terminated: 143 } as const;
 
 /**
  * An error the user can act on: one line saying what, where and what to do. Anything else that is thrown is a defect in

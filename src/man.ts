@@ -13,7 +13,7 @@ export async function manualPages(): Promise<Map<string, string>> {
 }
 
 async function page(command: Command): Promise<string> {
-  const own = await Promise.all((command.choices ?? []).map(async (c) => ({ choice: c, entries: await c.entries() })));
+  const own = await Promise.all((command.choices ?? []).map(async (c) => ({ choice: c, entries: await Promise.all((await c.names()).map((n) => c.load(n))) })));
   return [
     head(`graft-${command.name}`, command.summary),
     '.SH SYNOPSIS', `.B graft ${text(command.name)}`, `[\\fIOPTION\\fR]...${command.operands ? ` ${text(command.operands.usage)}` : ''}`,
@@ -23,6 +23,7 @@ async function page(command: Command): Promise<string> {
     ...own.flatMap(({ choice, entries }) => entries.flatMap((e) => [
       `.SS ${text(choice.operand ? e.name : `--${kebab(choice.option)} ${e.name}`)}`, text(e.summary), ...options(e.options),
     ])),
+    ...(command.notes ?? []).flatMap(({ title, items }) => [`.SH ${title}`, ...items.flatMap((i) => (i.term ? ['.TP', `.B ${text(i.term)}`, text(i.text)] : ['.PP', text(i.text)]))]),
     '.SH EXIT STATUS', text(STATUS),
     '.SH EXAMPLES', ...command.examples.flatMap(({ does, command: line }) => ['.PP', text(`${does}:`), '.PP', '.RS 4', '.nf', text(line), '.fi', '.RE']),
     '.SH SEE ALSO', '.BR graft (1)', '',

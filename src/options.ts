@@ -14,6 +14,8 @@ export interface OptionSpec {
   /** Repeatable: the value is a list. */
   array?: boolean;
   required?: boolean;
+  /** Its value names a file that will be written: whether it can be is checked before the work. */
+  writes?: boolean;
   /** Changes nothing in the result: left out of the history of what a command makes. */
   incidental?: boolean;
   /** Smallest and largest accepted number, inclusive. */

@@ -1,4 +1,3 @@
-import { Field } from 'apache-arrow';
 import { scoped } from '@graft/kernels';
 import type { Arguments } from './commands/command.js';
 import { startCompute } from './compute.js';
@@ -6,7 +5,7 @@ import { disposeBatch } from './data/encode.js';
 import { usageError } from './errors.js';
 import { ArrowWriter } from './formats/arrow.js';
 import { readGraft } from './formats/graft.js';
-import { writeOutput } from './formats/output.js';
+import { openOutput, type Output } from './formats/output.js';
 import { batchOf, type Row } from './formats/rows.js';
 import type { Table } from './formats/table.js';
 import { argmax } from './metrics/classification.js';
@@ -26,17 +25,20 @@ export async function predictTable(args: Arguments, table: Table): Promise<{ kin
   const p: Preparation = { runtime, table, maxLength: args.maxLength ?? (runtime.model.input === 'text' ? runtime.tokenizer.maxLength : 0), options: {}, seed: args.seed };
   const labels = runtime.head.labels ?? [];
   async function* rows(): AsyncGenerator<Prediction> {
-    let n = 0;
-    const held: Row[][] = [];
-    const outputs = args.predictions ? [] as Row[][] : null;
-    for await (const batch of table.rows(args.batchSize)) {
-      const predicted = await predictRows(objective, batch, n, p);
-      for (const [i, row] of predicted.entries()) yield prediction(objective.kind, row, args.by ? String(batch[i][args.by]) : '', `${table.name}: row ${n + i + 1}`);
-      n += batch.length;
-      if (outputs) { held.push(batch); outputs.push(predicted); }
+    const beside = args.predictions ? new PredictionFile(args.predictions, objective.kind, table, labels) : null;
+    try {
+      let n = 0;
+      for await (const batch of table.rows(args.batchSize)) {
+        const predicted = await predictRows(objective, batch, n, p);
+        for (const [i, row] of predicted.entries()) yield prediction(objective.kind, row, args.by ? String(batch[i][args.by]) : '', `${table.name}: row ${n + i + 1}`);
+        n += batch.length;
+        await beside?.write(batch, predicted);
+      }
+      await beside?.close();
+    } finally {
+      beside?.abort();
+      runtime.dispose();
     }
-    if (outputs) await writePredictions(args.predictions, objective.kind, table, labels, held, outputs);
-    runtime.dispose();
   }
   return { kind: objective.kind, labels, rows: rows() };
 }
@@ -54,17 +56,32 @@ export function predictExamples(objective: Objective, examples: readonly Example
   return rows;
 }
 
-async function writePredictions(path: string, kind: Prediction['kind'], table: Table, labels: string[], data: Row[][], outputs: Row[][]): Promise<void> {
-  const schema = predictionSchema(kind, table.schema, labels);
-  const has = (name: string): boolean => schema.fields.some((f: Field) => f.name === name);
-  await writeOutput(path, async (out) => {
-    const writer = new ArrowWriter(out, schema);
-    for (const [b, batch] of data.entries()) {
-      await writer.write(batchOf(schema, batch.map((row, i) => {
-        const own = outputs[b][i];
-        return { ...carried(schema, row, labels), ...own, ...(has('pred') ? { pred: argmax(own.logits as Float32Array), batch: b } : {}) };
-      })));
-    }
-    await writer.close();
-  });
+/** Predictions written beside what is measured, a batch at a time. */
+class PredictionFile {
+  private readonly out: Output;
+  private readonly writer: ArrowWriter;
+  private batches = 0;
+
+  constructor(path: string, kind: Prediction['kind'], table: Table, private readonly labels: string[]) {
+    this.out = openOutput(path);
+    this.writer = new ArrowWriter(this.out, predictionSchema(kind, table.schema, labels));
+  }
+
+  async write(data: readonly Row[], outputs: readonly Row[]): Promise<void> {
+    const { schema } = this.writer, batch = this.batches++;
+    const classes = schema.names.includes('pred');
+    await this.writer.write(batchOf(schema, data.map((row, i) => {
+      const own = outputs[i];
+      return { ...carried(schema, row, this.labels), ...own, ...(classes ? { pred: argmax(own.logits as Float32Array), batch } : {}) };
+    })));
+  }
+
+  async close(): Promise<void> {
+    await this.writer.close();
+    await this.out.commit();
+  }
+
+  abort(): void {
+    this.out.abort();
+  }
 }

@@ -9,58 +9,98 @@ export interface Progress {
   end(): void;
 }
 
-/** `log` writes a line when this many milliseconds have passed since the last. */
-const LOG_EVERY = 10_000;
+export interface Task {
+  label: string;
+  /** What is counted, in the singular. */
+  unit: string;
+  /** How many there will be, where that is known: with it the remaining time is told. */
+  total?: number;
+  /** Units already done when the task begins (a resumed run). */
+  start?: number;
+}
+
+/** Lines are this many milliseconds apart, and one is the last; under `auto` a task that takes less says nothing. */
+const LINE_EVERY = 10_000;
 
 const SILENT: Progress = { update: () => undefined, end: () => undefined };
 
-/**
- * `auto`: a bar on a terminal, otherwise nothing. `bar`: a bar on a terminal, otherwise `log`. `log`: a line now and then.
- * @param start units already done when the task begins (a resumed run)
- */
-export function openProgress(mode: ProgressMode, label: string, total: number, unit: string, start = 0): Progress {
-  const terminal = process.stderr.isTTY === true;
-  if (mode === 'none' || (mode === 'auto' && !terminal)) return SILENT;
-  return mode === 'log' || !terminal ? lines(label, total, unit, start) : bar(label, total, unit, start);
+let mode: ProgressMode = 'auto';
+
+/** Sets how every task of this run tells its progress: `--progress`, or `none` for `--quiet`. */
+export function setProgress(to: ProgressMode): void {
+  mode = to;
 }
 
-function bar(label: string, total: number, unit: string, start: number): Progress {
-  const clock = stopwatch(total, start);
+/** `auto` and `bar`: a bar on a terminal, otherwise a line now and then. `log`: lines everywhere. */
+export function openProgress(task: Task): Progress {
+  if (mode === 'none') return SILENT;
+  const terminal = process.stderr.isTTY === true && process.env.TERM !== 'dumb';
+  return mode === 'log' || !terminal ? lines(task) : bar(task);
+}
+
+/** Passes on what comes and counts it. @param size units in one piece */
+export async function* counted<T>(pieces: AsyncIterable<T> | Iterable<T>, task: Task, size: (piece: T) => number): AsyncGenerator<T> {
+  const progress = openProgress(task);
+  let done = task.start ?? 0;
+  try {
+    for await (const piece of pieces) {
+      yield piece;
+      progress.update(done += size(piece));
+    }
+  } finally {
+    progress.end();
+  }
+}
+
+function bar(task: Task): Progress {
+  const { label, total, unit, start = 0 } = task;
+  const clock = stopwatch(task);
   const it = new SingleBar({
-    stream: process.stderr, clearOnComplete: true, hideCursor: true, fps: 5, barsize: 24,
-    format: `${label} {bar} {value}/{total} {rate} {left} {note}`, barCompleteChar: '█', barIncompleteChar: '░',
+    stream: process.stderr, clearOnComplete: true, hideCursor: true, fps: 5, barsize: 24, barCompleteChar: '█', barIncompleteChar: '░',
+    format: total === undefined ? `${label} {value} ${unit}s {rate} {time} {note}` : `${label} {bar} {value}/{total} {rate} {time} {note}`,
   });
-  it.start(total, start, { rate: '', left: '', note: '' });
+  it.start(total ?? Number.MAX_SAFE_INTEGER, start, { rate: '', time: '', note: '' });
+  const end = (): void => {
+    process.off('exit', end);
+    it.stop();
+  };
+  process.on('exit', end); // gives the terminal its cursor back
   return {
     update: (done, note = '') => {
-      const { rate, left } = clock(done);
-      it.update(done, { rate: `${rate} ${unit}/s`, left, note });
+      const { rate, time } = clock(done);
+      it.update(done, { rate: `${rate} ${unit}s/s`, time, note });
     },
-    end: () => it.stop(),
+    end,
   };
 }
 
-function lines(label: string, total: number, unit: string, start: number): Progress {
-  const clock = stopwatch(total, start);
-  let last = performance.now();
+function lines(task: Task): Progress {
+  const { label, total, unit } = task;
+  const clock = stopwatch(task);
+  let last = performance.now(), held: (() => void) | null = null, said = mode === 'log';
+  const say = (done: number, note: string): void => {
+    const { rate, time } = clock(done);
+    process.stderr.write(`${label}: ${done}${total === undefined ? '' : `/${total}`} ${unit}s, ${rate}/s, ${time}${note ? `, ${note}` : ''}\n`);
+    held = null;
+  };
   return {
     update: (done, note = '') => {
-      const now = performance.now();
-      if (now - last < LOG_EVERY && done < total) return;
-      last = now;
-      const { rate, left } = clock(done);
-      process.stderr.write(`${label}: ${done}/${total} ${unit}s, ${rate}/s, ${left} left${note ? `, ${note}` : ''}\n`);
+      held = () => say(done, note);
+      if (performance.now() - last < LINE_EVERY) return;
+      last = performance.now();
+      held();
+      said = true;
     },
-    end: () => undefined,
+    end: () => { if (said) held?.(); },
   };
 }
 
-/** Rate and remaining time from the units done since the start. */
-function stopwatch(total: number, start: number): (done: number) => { rate: string; left: string } {
+/** Rate and remaining time, or elapsed time where the total is not known, from the units done since the start. */
+function stopwatch({ total, start = 0 }: Task): (done: number) => { rate: string; time: string } {
   const began = performance.now();
   return (done) => {
-    const perSecond = (done - start) / Math.max(1e-3, (performance.now() - began) / 1000);
-    return { rate: perSecond.toPrecision(3), left: duration((total - done) / Math.max(1e-9, perSecond)) };
+    const seconds = (performance.now() - began) / 1000, perSecond = (done - start) / Math.max(1e-3, seconds);
+    return { rate: perSecond < 100 ? perSecond.toPrecision(3) : perSecond.toFixed(), time: total === undefined ? duration(seconds) : `${duration((total - done) / Math.max(1e-9, perSecond))} left` };
   };
 }
 

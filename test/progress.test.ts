@@ -1,26 +1,52 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { duration, openProgress } from '../src/progress.js';
+import { afterEach, mock, test } from 'node:test';
+import { counted, duration, openProgress, setProgress } from '../src/progress.js';
+
+afterEach(() => {
+  mock.restoreAll();
+  setProgress('auto');
+});
+
+/** What is said on standard error, which is no terminal, while a task takes `seconds` a step. */
+function said(seconds: number, steps: number, total?: number): string[] {
+  const lines: string[] = [], { isTTY } = process.stderr;
+  let now = 0;
+  mock.method(process.stderr, 'write', (text: string) => lines.push(text));
+  mock.method(performance, 'now', () => now);
+  process.stderr.isTTY = false;
+  try {
+    const progress = openProgress({ label: 'train', unit: 'step', total });
+    for (let i = 1; i <= steps; i++) {
+      now += seconds * 1000;
+      progress.update(i, 'loss 0.5');
+    }
+    progress.end();
+  } finally {
+    mock.restoreAll();
+    process.stderr.isTTY = isTTY;
+  }
+  return lines;
+}
 
 test('durations are short', () => {
   assert.deepEqual([0.4, 12, 65, 3600 + 7 * 60].map(duration), ['0s', '12s', '1m05s', '1h07m']);
 });
 
-test('away from a terminal auto says nothing, and bar writes lines', () => {
-  const said: string[] = [], { write } = process.stderr, { isTTY } = process.stderr;
-  process.stderr.isTTY = false;
-  process.stderr.write = ((text: string) => { said.push(text); return true; }) as typeof write;
-  try {
-    for (const mode of ['auto', 'none', 'bar'] as const) {
-      const progress = openProgress(mode, 'train', 4, 'step');
-      progress.update(2, 'loss 1.0');
-      progress.update(4, 'loss 0.5');
-      progress.end();
-    }
-  } finally {
-    process.stderr.write = write;
-    process.stderr.isTTY = isTTY;
-  }
-  assert.equal(said.length, 1, said.join(''));
-  assert.match(said[0], /^train: 4\/4 steps, .*\/s, 0s left, loss 0\.5\n$/);
+test('away from a terminal a line every ten seconds and at the end, and nothing of what is over before', () => {
+  assert.deepEqual(said(4, 7, 8), ['train: 3/8 steps, 0.250/s, 20s left, loss 0.5\n', 'train: 6/8 steps, 0.250/s, 8s left, loss 0.5\n', 'train: 7/8 steps, 0.250/s, 4s left, loss 0.5\n']);
+  assert.deepEqual(said(4, 3), ['train: 3 steps, 0.250/s, 12s, loss 0.5\n']);
+  assert.deepEqual(said(1, 9, 9), []);
+});
+
+test('log always says how it ended; none never', () => {
+  setProgress('log');
+  assert.deepEqual(said(1, 3, 3), ['train: 3/3 steps, 1.00/s, 0s left, loss 0.5\n']);
+  setProgress('none');
+  assert.deepEqual(said(60, 3, 3), []);
+});
+
+test('what is counted passes through', async () => {
+  const passed: string[] = [];
+  for await (const piece of counted(['a', 'bc'], { label: 'x', unit: 'letter' }, (s) => s.length)) passed.push(piece);
+  assert.deepEqual(passed, ['a', 'bc']);
 });

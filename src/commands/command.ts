@@ -15,7 +15,11 @@ export interface Command {
    * with the choice made shows them, the man page lists them all.
    */
   choices?: ChoiceOf[];
+  /** More of the man page, after the options. */
+  notes?: { title: string; items: { term: string; text: string }[] }[];
   examples: { does: string; command: string }[];
+  /** Whether standard output, where it is the output, gets binary data, which a terminal is spared. */
+  binary?(args: Arguments): boolean;
   /** Runs it. Data errors and the like are thrown as GraftError. */
   run(args: Arguments): Promise<void>;
 }
@@ -25,7 +29,10 @@ export interface ChoiceOf {
   option: string;
   /** The choice is the first operand (`graft data import`) rather than an option. */
   operand?: boolean;
-  entries(): Promise<Entry[]>;
+  /** The names there are. */
+  names(): Promise<readonly string[]> | readonly string[];
+  /** One of them, its module loaded. */
+  load(name: string): Promise<Entry>;
 }
 
 export interface Entry { name: string; summary: string; options: OptionSpecs }

@@ -6,14 +6,16 @@ const COMMON = {
   graft: { type: 'string', alias: 'g', metavar: 'FILE', describe: 'a graft to apply, or a PEFT directory; repeatable, applied in order; - is standard input', array: true },
   data: { type: 'string', alias: 'd', metavar: 'FILE', describe: 'data (Arrow, Parquet or JSON lines); - is standard input' },
   columns: { type: 'string', metavar: 'NEW=OLD,...', describe: 'rename columns while reading' },
-  output: { type: 'string', incidental: true, alias: 'o', metavar: 'PATH', describe: 'where to write; default: standard output' },
+  output: { type: 'string', incidental: true, writes: true, alias: 'o', metavar: 'PATH', describe: 'where to write; default: standard output' },
+  deps: { type: 'string', incidental: true, writes: true, metavar: 'FILE', describe: 'write a make rule there: --output depends on every file this run read, as gcc -MF does' },
   batchSize: { type: 'number', metavar: 'N', describe: 'rows computed at once', default: 32, min: 1 },
   seed: { type: 'number', metavar: 'N', describe: 'the same seed gives the same bytes', default: 0 },
   backend: { type: 'string', incidental: true, metavar: 'NAME', describe: 'what computes', choices: ['auto', 'cpu', 'cuda', 'tensorflow', 'webgpu', 'wasm'], default: 'auto' },
   precision: { type: 'string', describe: 'precision of matrix products with frozen weights', choices: ['f32', 'bf16'], default: 'f32' },
   threads: { type: 'number', incidental: true, metavar: 'N', describe: 'worker threads; default: one a core', min: 1 },
-  log: { type: 'string', incidental: true, metavar: 'FILE', describe: 'append events and metrics as JSON lines' },
-  progress: { type: 'string', incidental: true, describe: 'on standard error: a bar (terminals only), a line now and then, or nothing', choices: ['auto', 'bar', 'log', 'none'], default: 'auto' },
+  log: { type: 'string', incidental: true, writes: true, metavar: 'FILE', describe: 'events and metrics as JSON lines, each written as it happens (see LOG)' },
+  wait: { type: 'number', incidental: true, metavar: 'SECONDS', describe: 'how long to wait for another run that is at work on the same --state or --checkpoint', default: 0, min: 0 },
+  progress: { type: 'string', incidental: true, describe: 'on standard error: a bar (auto and bar, on a terminal), a line every ten seconds, or nothing', choices: ['auto', 'bar', 'log', 'none'], default: 'auto' },
   quiet: { type: 'boolean', incidental: true, alias: 'q', describe: 'no progress, no warnings', default: false },
   json: { type: 'boolean', incidental: true, describe: 'print JSON instead of a table', default: false },
 } as const satisfies OptionSpecs;
@@ -26,4 +28,4 @@ export function common(...names: CommonOption[]): OptionSpecs {
 }
 
 /** What every computing command takes. */
-export const computing = (): OptionSpecs => common('backend', 'precision', 'threads', 'seed', 'quiet');
+export const computing = (): OptionSpecs => common('backend', 'precision', 'threads', 'seed', 'progress', 'quiet');

@@ -12,15 +12,17 @@ const command: Command = {
   ],
   operands: { usage: '[FILE]', describe: 'what to convert; default: standard input' },
   options: {
-    ...common('model', 'output', 'columns'),
+    ...common('model', 'output', 'deps', 'columns'),
     to: { type: 'string', describe: 'the format that comes out', choices: ['peft', 'graft', 'safetensors', 'arrow'], required: true },
     dtype: { type: 'string', describe: 'cast floats to this type', choices: ['f32', 'f16', 'bf16'] },
+    ...common('progress', 'quiet'),
     shardSize: { type: 'string', metavar: 'SIZE', describe: 'largest weight file, e.g. 500MB or 5GB' },
   },
   examples: [
     { does: 'a graft for peft', command: 'graft convert --to peft sentiment.safetensors -o sentiment-peft/' },
     { does: 'half the size', command: 'graft convert --to safetensors --dtype bf16 --shard-size 2GB llama/ -o llama-bf16/' },
   ],
+  binary: () => true,
   async run(args) {
     if (args._.length > 1) throw usageError(`convert takes one file, not ${args._.length}`);
     const input: string = args._[0] ?? '-';
@@ -56,13 +58,9 @@ async function toCheckpoint(args: Arguments, input: string, dtype: FloatDtype | 
 }
 
 async function toArrow(args: Arguments, input: string): Promise<void> {
-  const [{ openTable }, { ArrowWriter }, { writeOutput }] = await Promise.all([import('../formats/table.js'), import('../formats/arrow.js'), import('../formats/output.js')]);
+  const [{ openTable }, { writeTable }] = await Promise.all([import('../formats/table.js'), import('../data/write.js')]);
   const table = await openTable(input, { columns: args.columns });
-  await writeOutput(args.output, async (out) => {
-    const writer = new ArrowWriter(out, table.schema);
-    for await (const batch of table.batches()) await writer.write(batch);
-    await writer.close();
-  });
+  await writeTable(args.output, table.schema, table.batches());
 }
 
 /** `500MB`, `5GB`: powers of ten, as transformers counts. */

@@ -27,11 +27,8 @@ const command: Command = {
     'FILE is standard input where it is missing or -.',
   ],
   operands: { usage: 'OPERATION [FILE...]', describe: 'OPERATION is one of those below.' },
-  options: common('output', 'columns', 'seed'),
-  choices: [{
-    option: 'operation', operand: true,
-    entries: async () => Promise.all(Object.values(OPERATIONS).map(async (load) => (await load()).default)),
-  }],
+  options: common('output', 'deps', 'columns', 'seed', 'progress', 'quiet'),
+  choices: [{ option: 'operation', operand: true, names: () => Object.keys(OPERATIONS), load: async (name) => (await OPERATIONS[name]()).default }],
   examples: [
     { does: 'SST-2, whose files have no header', command: 'graft data import --header none --names text,label train.tsv -o train.arrow' },
     { does: 'TREC: the class before the colon', command: `graft data import --pattern '^(?<label>\\w+):(?<fine>\\w+) (?<text>.*)$' --encoding latin1 --format text TREC.train > trec.arrow` },
@@ -39,6 +36,7 @@ const command: Command = {
     { does: 'the benchmark of corruptions', command: 'graft data corrupt --kind standard15 --severity 5 cifar10.arrow | graft tta -m resnet20/ --method tent' },
     { does: 'train and test', command: 'graft data split --fraction 0.8 --stratify label all.arrow train.arrow test.arrow' },
   ],
+  binary: ({ _: [operation] }) => operation !== undefined && operation !== 'split', // whose outputs are operands
   async run(args) {
     const [name, ...operands] = args._;
     const load = name !== undefined && Object.hasOwn(OPERATIONS, name) ? OPERATIONS[name] : null;

@@ -13,11 +13,11 @@ const command: Command = {
     'Every metric is computed over all rows and, with --by, for each value of a column and as the mean over these. --bootstrap adds 95 % intervals.',
   ],
   options: {
-    ...common('model', 'graft', 'data', 'columns', 'output', 'batchSize'),
+    ...common('model', 'graft', 'data', 'columns', 'output', 'deps', 'batchSize'),
     metrics: { type: 'string', metavar: 'NAME,...', describe: 'which metrics; default: those that suit the task' },
     by: { type: 'string', metavar: 'COLUMN', describe: 'measure each value of this column apart, too' },
     bootstrap: { type: 'number', metavar: 'N', describe: 'replicates for 95 % intervals (Poisson bootstrap over rows)', default: 0, min: 0, max: 100000 },
-    predictions: { type: 'string', metavar: 'FILE', describe: 'with --model: write the predictions there' },
+    predictions: { type: 'string', incidental: true, writes: true, metavar: 'FILE', describe: 'with --model: write the predictions there' },
     maxLength: { type: 'number', metavar: 'N', describe: 'longest text in tokens; default: what the tokeniser says', min: 1 },
     ...computing(),
   },
@@ -39,25 +39,42 @@ type Table = import('../formats/table.js').Table;
 async function fromTable(args: Arguments, table: Table, out: Output): Promise<void> {
   if (args.predictions) throw usageError('--predictions needs --model: there is nothing to predict with');
   const { predictionKind, predictionLabels, readPredictions } = await import('../predictions.js');
-  const kind = predictionKind(table), named = predictionLabels(table);
-  let labels: string[] | undefined, meter: Meter | undefined, n = 0;
-  for await (const row of readPredictions(table, args.by)) {
+  const rows = readPredictions(table, args.by), first = await rows.next(), named = predictionLabels(table);
+  // Predictions made elsewhere may not say what the classes are called: their logits say how many there are.
+  const labels = named.length === 0 && !first.done && first.value.kind === 'class' ? Array.from(first.value.logits, (_, c) => String(c)) : named;
+  const meter = await openMeter(args, predictionKind(table), labels);
+  await measure(first.done ? rows : evenRows(table.name, labels.length, first.value, rows), meter);
+  await print(out, meter.results());
+}
+
+/** The rows from the first on. @throws GraftError (65) where one has more or fewer logits than there are classes */
+async function* evenRows(name: string, classes: number, first: Prediction, rest: AsyncIterable<Prediction>): AsyncGenerator<Prediction> {
+  let n = 0;
+  const even = (row: Prediction): Prediction => {
     n++;
-    // Predictions made elsewhere may not say what the classes are called: their logits say how many there are.
-    labels ??= named.length === 0 && row.kind === 'class' ? Array.from(row.logits, (_, c) => String(c)) : named;
-    if (row.kind === 'class' && row.logits.length !== labels.length) throw dataError(`${table.name}: row ${n} has ${row.logits.length} logits where ${labels.length} classes are expected`);
-    meter ??= await openMeter(args, kind, labels);
-    meter.add(row);
-  }
-  await print(out, (meter ?? await openMeter(args, kind, named)).results());
+    if (row.kind === 'class' && row.logits.length !== classes) throw dataError(`${name}: row ${n} has ${row.logits.length} logits where ${classes} classes are expected`);
+    return row;
+  };
+  yield even(first);
+  for await (const row of rest) yield even(row);
 }
 
 async function fromModel(args: Arguments, table: Table, out: Output): Promise<void> {
   const { predictTable } = await import('../predict.js');
   const run = await predictTable(args, table);
   const meter = await openMeter(args, run.kind, run.labels);
-  for await (const row of run.rows) meter.add(row);
+  await measure(run.rows, meter);
   await print(out, meter.results());
+}
+
+async function measure(rows: AsyncIterable<Prediction>, meter: Meter): Promise<void> {
+  const { counted } = await import('../progress.js');
+  let n = 0;
+  for await (const row of counted(rows, { label: 'eval', unit: 'row' }, () => 1)) {
+    meter.add(row);
+    n++;
+  }
+  if (n === 0) throw dataError('there are no rows to measure');
 }
 
 async function openMeter(args: Arguments, kind: Prediction['kind'], labels: string[]): Promise<Meter> {

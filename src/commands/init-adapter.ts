@@ -11,7 +11,7 @@ const command: Command = {
     'With --task the graft brings a new head; its classes come from --labels, or from the data named by --labels-from: the class names of its label column, or the distinct values in it.',
   ],
   options: {
-    ...common('model', 'output', 'seed'),
+    ...common('model', 'output', 'deps', 'seed'),
     method: { type: 'string', metavar: 'NAME', describe: 'how the model is changed', default: 'lora' },
     task: { type: 'string', describe: 'what the new head does', choices: ['classify', 'tag', 'mlm', 'clm', 'none'], default: 'none' },
     labels: { type: 'string', metavar: 'A,B,...', describe: 'class or tag names, in index order' },
@@ -20,14 +20,13 @@ const command: Command = {
   },
   choices: [{
     option: 'method',
-    entries: async () => {
-      const { loadMethod, methodNames } = await import('../adapters/registry.js');
-      return Promise.all(methodNames().map(loadMethod));
-    },
+    names: async () => (await import('../adapters/registry.js')).methodNames(),
+    load: async (name) => (await import('../adapters/registry.js')).loadMethod(name),
   }],
   examples: [
     { does: 'LoRA of rank 8 with a new classifier', command: 'graft init-adapter -m bert/ --method lora --task classify --labels-from train.arrow > start.safetensors' },
   ],
+  binary: () => true,
   async run(args) {
     if (!args.model) throw usageError('--model is missing: the checkpoint the graft is for');
     const [{ createGraft }, { baseOf }, { loadMethod }, { openCheckpoint }, { loadModel }, { writeGraft }, { writeOutput }] = await Promise.all([

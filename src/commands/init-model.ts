@@ -10,19 +10,19 @@ const command: Command = {
   ],
   operands: { usage: '[FILE...]', describe: 'files that belong to the model' },
   options: {
-    ...common('output', 'seed'),
+    ...common('output', 'deps', 'seed'),
     config: { type: 'string', alias: 'c', metavar: 'FILE', describe: 'config.json', required: true },
   },
   examples: [{ does: 'a small encoder', command: 'graft init-model -c config.json -o tiny/ tokenizer.json' }],
   async run(args) {
     if (!args.output || args.output === '-') throw usageError('--output is missing: the directory to make');
-    const [{ copyFileSync }, { basename, join }, { readJson }, { writeDirectory, writeOutput }, { writeSafetensors }, { blankModel }] = await Promise.all([
-      import('node:fs'), import('node:path'), import('../formats/checkpoint.js'), import('../formats/output.js'), import('../formats/safetensors.js'), import('../models/blank.js')]);
+    const [{ join }, { readJson }, { copyInto, writeDirectory, writeOutput }, { writeSafetensors }, { blankModel }] = await Promise.all([
+      import('node:path'), import('../formats/checkpoint.js'), import('../formats/output.js'), import('../formats/safetensors.js'), import('../models/blank.js')]);
     const config = readJson(args.config) as { model_type: string };
     const tensors = await blankModel(config, null, args.seed);
     await writeDirectory(args.output, async (directory) => {
       await writeOutput(join(directory, 'config.json'), (out) => out.write(`${JSON.stringify(config, null, 2)}\n`), { text: true });
-      for (const file of args._) copyFileSync(file, join(directory, basename(file)));
+      for (const file of args._) copyInto(directory, file);
       await writeOutput(join(directory, 'model.safetensors'), (out) => writeSafetensors(out,
         tensors.map(({ name, shape, values }) => ({ name, dtype: 'F32' as const, shape, data: () => new Uint8Array(values.buffer) })), { format: 'pt' }));
     });

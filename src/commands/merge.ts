@@ -13,17 +13,22 @@ const command: Command = {
   ],
   operands: { usage: '[DIR]...', describe: 'checkpoints to merge' },
   options: {
-    ...common('model', 'graft', 'output'),
+    ...common('model', 'graft', 'output', 'deps'),
     method: { type: 'string', metavar: 'NAME', describe: 'how to merge models or grafts; default: linear, or exact folding for --model with --graft' },
     weight: { type: 'string', metavar: 'W,...', describe: 'a weight for each operand or graft, in order; default: 1 each' },
-    ...common('backend', 'threads', 'seed', 'quiet'),
+    ...common('backend', 'threads', 'seed', 'progress', 'quiet'),
   },
-  choices: [{ option: 'method', entries: async () => [...(await import('../merging/registry.js')).MERGING] }],
+  choices: [{
+    option: 'method',
+    names: async () => (await import('../merging/registry.js')).MERGING.map((m) => m.name),
+    load: async (name) => (await import('../merging/registry.js')).mergingMethod(name),
+  }],
   examples: [
     { does: 'a model of its own from a base and a graft', command: 'graft merge -m bert/ -g sentiment.safetensors -o bert-sentiment/' },
     { does: 'the mean of two grafts', command: 'graft merge -g a.safetensors -g b.safetensors --method linear --weight .5,.5 -o c.safetensors' },
     { does: 'TIES of two fine-tuned models', command: 'graft merge --method ties --density .2 -m base/ a/ b/ -o out/' },
   ],
+  binary: () => true,
   async run(args) {
     const { startCompute } = await import('../compute.js');
     await startCompute(args);

@@ -1,4 +1,5 @@
 import type { Paper } from '../adapters/method.js';
+import { writeOutput } from '../formats/output.js';
 import type { Command } from './command.js';
 import { common } from './common.js';
 
@@ -11,14 +12,16 @@ const command: Command = {
 
   async run(args) {
     const rows = await catalogue();
-    if (args.json) return void process.stdout.write(rows.map((r) => `${JSON.stringify(r)}\n`).join(''));
+    if (args.json) return print(rows.map((r) => `${JSON.stringify(r)}\n`).join(''));
     const widths = [Math.max(...rows.map((r) => r.command.length)), Math.max(...rows.map((r) => r.name.length))];
     const line = ({ command, name, summary, paper }: Row): string => `${command.padEnd(widths[0])}  ${name.padEnd(widths[1])}  ${summary}${paper ? `\n${' '.repeat(widths[0] + widths[1] + 4)}${cite(paper)}` : ''}\n`;
-    process.stdout.write(rows.map(line).join(''));
+    await print(rows.map(line).join(''));
   },
 };
 
 export default command;
+
+const print = (text: string): Promise<void> => writeOutput(undefined, (out) => out.write(text), { text: true });
 
 interface Row { command: string; name: string; summary: string; paper: Paper | null }
 

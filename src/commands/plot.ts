@@ -7,15 +7,13 @@ const command: Command = {
   description: ['Draws a picture as SVG, or as PNG where the output\'s name ends in .png.'],
   operands: { usage: 'PICTURE [NAME=]FILE...', describe: 'PICTURE is one of those below. A name before = labels the file in the picture.' },
   options: {
-    ...common('output'),
+    ...common('output', 'deps'),
     title: { type: 'string', metavar: 'TEXT', describe: 'written above the picture' },
   },
   choices: [{
     option: 'picture', operand: true,
-    entries: async () => {
-      const { loadPicture, pictureNames } = await import('../plot/registry.js');
-      return Promise.all(pictureNames().map(loadPicture));
-    },
+    names: async () => (await import('../plot/registry.js')).pictureNames(),
+    load: async (name) => (await import('../plot/registry.js')).loadPicture(name),
   }],
   examples: [
     { does: 'two training runs', command: 'graft plot curves random=a.jsonl eva=b.jsonl -o loss.svg' },

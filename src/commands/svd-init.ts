@@ -9,7 +9,7 @@ const command: Command = {
     'Reads a new graft from --graft or standard input, replaces what its tensors start from by a decomposition of the weights (pissa) or of what the modules read when the model sees the data (eva), and writes it.',
   ],
   options: {
-    ...common('model', 'graft', 'data', 'columns', 'output'),
+    ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),
     method: { type: 'string', metavar: 'NAME', describe: 'how the graft starts', required: true },
     ...common('batchSize'),
     maxLength: { type: 'number', metavar: 'N', describe: 'longest text in tokens; default: what the tokeniser says', min: 1 },
@@ -17,16 +17,14 @@ const command: Command = {
   },
   choices: [{
     option: 'method',
-    entries: async () => {
-      const { initialiserNames, loadInitialiser } = await import('../init/registry.js');
-      return Promise.all(initialiserNames().map(loadInitialiser));
-    },
+    names: async () => (await import('../init/registry.js')).initialiserNames(),
+    load: async (name) => (await import('../init/registry.js')).loadInitialiser(name),
   }],
   examples: [
     { does: 'a LoRA that starts from the data it will be trained on', command: 'graft init-adapter -m bert/ --task classify --labels-from train.arrow | graft svd-init -m bert/ --method eva -d train.arrow | graft train -m bert/ -d train.arrow > eva.safetensors' },
     { does: 'a LoRA that starts from the weights', command: 'graft init-adapter -m bert/ | graft svd-init -m bert/ --method pissa > pissa.safetensors' },
   ],
-
+  binary: () => true,
   async run(args) {
     if (!args.model) throw usageError('--model is missing: the checkpoint the graft is for');
     if (args.graft.length > 1) throw usageError('one graft at a time: --graft stands more than once');
@@ -56,8 +54,8 @@ async function prepare(args: Arguments, given: import('../formats/graft.js').Gra
   const graft = alignNames(given, checkpoint);
   const close = (): void => runtime.dispose();
   if (!needsData) return { start: { graft, model, checkpoint, seed: args.seed }, close };
-  const [{ openTable }, { dataBatches }] = await Promise.all([import('../formats/table.js'), import('../init/collect.js')]);
+  const [{ openTable }, { dataBatches }, { counted }] = await Promise.all([import('../formats/table.js'), import('../init/collect.js'), import('../progress.js')]);
   const table = await openTable(args.data, { columns: args.columns });
-  const batches = (): ReturnType<typeof dataBatches> => dataBatches(runtime, table, { batchSize: args.batchSize, maxLength: args.maxLength, seed: args.seed });
+  const batches = (): ReturnType<typeof dataBatches> => counted(dataBatches(runtime, table, { batchSize: args.batchSize, maxLength: args.maxLength, seed: args.seed }), { label: 'svd-init', unit: 'batch' }, () => 1);
   return { start: { graft, model, checkpoint, seed: args.seed, data: { runtime, batches } }, close };
 }

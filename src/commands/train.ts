@@ -1,4 +1,5 @@
 import type { Command } from './command.js';
+import { describeEvents, TRAIN_EVENTS } from '../training/log.js';
 import { common, computing } from './common.js';
 
 const command: Command = {
@@ -9,7 +10,7 @@ const command: Command = {
     'With a validation set the graft is measured after every epoch and the best values are kept. With --checkpoint a run that was stopped, killed even, goes on under --resume and ends with the same bytes.',
   ],
   options: {
-    ...common('model', 'graft', 'data', 'columns', 'output'),
+    ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),
     objective: { type: 'string', metavar: 'NAME', describe: 'what is minimised; default: what suits the graft\'s head' },
     epochs: { type: 'number', metavar: 'N', describe: 'passes over the data', default: 3, min: 0 },
     steps: { type: 'number', metavar: 'N', describe: 'optimiser steps; instead of --epochs', min: 1 },
@@ -41,20 +42,20 @@ const command: Command = {
     checkpoint: { type: 'string', incidental: true, metavar: 'DIR', describe: 'keep what a stopped run needs here' },
     checkpointEvery: { type: 'number', incidental: true, metavar: 'N', describe: 'steps between checkpoints', default: 100, min: 1 },
     resume: { type: 'boolean', incidental: true, describe: 'go on from --checkpoint, if there is one', default: false },
-    ...common('log', 'progress'),
+    ...common('wait', 'log'),
     ...computing(),
   },
   choices: [{
     option: 'objective',
-    entries: async () => {
-      const { loadObjective, objectiveNames } = await import('../objectives/registry.js');
-      return Promise.all(objectiveNames().map(loadObjective));
-    },
+    names: async () => (await import('../objectives/registry.js')).objectiveNames(),
+    load: async (name) => (await import('../objectives/registry.js')).loadObjective(name),
   }],
+  notes: [describeEvents(TRAIN_EVENTS)],
   examples: [
     { does: 'a LoRA for a classification task', command: 'graft init-adapter -m bert/ --task classify --labels-from train.arrow | graft train -m bert/ -d train.arrow --lr 1e-3 > sentiment.safetensors' },
     { does: 'a run that survives being killed', command: 'graft train -m bert/ -g start.safetensors -d train.arrow --checkpoint run/ --resume -o done.safetensors' },
   ],
+  binary: () => true,
   run: async (args) => (await import('../training/train.js')).runTrain(args),
 };
 

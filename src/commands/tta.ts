@@ -1,4 +1,5 @@
 import type { Arguments, Command } from './command.js';
+import { describeEvents, TTA_EVENTS } from '../training/log.js';
 import { common, computing } from './common.js';
 
 const command: Command = {
@@ -9,26 +10,27 @@ const command: Command = {
     'With --state a run goes on where the last one stopped: the file is read if it exists and replaced at the end of the stream.',
   ],
   options: {
-    ...common('model', 'graft', 'data', 'columns', 'output'),
+    ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),
     method: { type: 'string', metavar: 'NAME', describe: 'how to adapt', default: 'tent' },
     batchSize: { type: 'number', metavar: 'N', describe: 'images adapted to at once', default: 200, min: 1 },
-    state: { type: 'string', metavar: 'FILE', describe: 'what the method remembers between runs' },
+    state: { type: 'string', writes: true, metavar: 'FILE', describe: 'what the method remembers between runs' },
     resetOn: { type: 'string', metavar: 'COLUMN', describe: 'start again from the source model where this column changes' },
-    saveGraft: { type: 'string', metavar: 'FILE', describe: 'write what was learnt as a graft' },
-    ...common('log', 'progress'),
+    ...common('wait'),
+    saveGraft: { type: 'string', incidental: true, writes: true, metavar: 'FILE', describe: 'write what was learnt as a graft' },
+    ...common('log'),
     ...computing(),
   },
   choices: [{
     option: 'method',
-    entries: async () => {
-      const { loadTta, ttaNames } = await import('../tta/registry.js');
-      return Promise.all(ttaNames().map(loadTta));
-    },
+    names: async () => (await import('../tta/registry.js')).ttaNames(),
+    load: async (name) => (await import('../tta/registry.js')).loadTta(name),
   }],
+  notes: [describeEvents(TTA_EVENTS)],
   examples: [
     { does: 'error of Tent on fog', command: 'graft data corrupt --kind fog --severity 5 < images.arrow | graft tta -m resnet/ --method tent | graft eval --metrics error' },
     { does: 'a nightly job', command: 'graft tta -m resnet/ --method cotta --state cotta.safetensors -d today.arrow -o today.predictions.arrow' },
   ],
+  binary: () => true,
   run: async (args: Arguments) => (await import('../tta/run.js')).runTta(args),
 };
 

@@ -1,6 +1,7 @@
 import type { RecordBatch, Schema } from 'apache-arrow';
 import { ArrowWriter } from '../formats/arrow.js';
 import { openOutput, type Output } from '../formats/output.js';
+import { counted } from '../progress.js';
 
 type Batches = AsyncIterable<RecordBatch> | Iterable<RecordBatch>;
 
@@ -17,7 +18,7 @@ export async function writeTables(tables: readonly { path: string | undefined; s
       const out = openOutput(path);
       outputs.push(out);
       const writer = new ArrowWriter(out, schema);
-      for await (const batch of batches) if (batch.numRows > 0) await writer.write(batch);
+      for await (const batch of counted(batches, { label: 'data', unit: 'row' }, (b) => b.numRows)) if (batch.numRows > 0) await writer.write(batch);
       await writer.close();
     }
     for (const out of outputs) await out.commit();

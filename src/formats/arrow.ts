@@ -38,14 +38,19 @@ export async function readArrow(name: string, bytes: AsyncIterable<Uint8Array>):
 async function* messages(name: string, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const short = (): GraftError => dataError(`${name}: the Arrow data is cut short; did the program that wrote it fail?`);
   const input = new ByteReader(bytes, short);
-  if (isArrowFile(await input.peek(8))) await input.take(8);
+  const file = isArrowFile(await input.peek(8));
+  if (file) await input.take(8);
   for (;;) {
     const mark = await input.take(4);
     const size = int32(mark) === -1 ? await input.take(4) : null;
     const length = int32(size ?? mark);
     yield mark;
     if (size) yield size;
-    if (length === 0) return;
+    if (length === 0) {
+      // The footer of a file follows; what follows a stream would be lost without a word.
+      if (!file && (await input.peek(1)).length > 0) throw dataError(`${name}: more follows the end of the Arrow data; graft data concat joins streams`);
+      return;
+    }
     if (length < 0 || length > MAX_MESSAGE) throw dataError(`${name}: is not Arrow data: a message of ${length} bytes`);
     const metadata = await input.take(length);
     const message = Message.decode(metadata.slice());

@@ -2,6 +2,7 @@ import { tf, type Tensor } from '@graft/kernels';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { noteRead } from '../dependencies.js';
 import { dataError, inputError } from '../errors.js';
 import type { Fingerprint } from './graft.js';
 import { inputFailure, isDirectory } from './input.js';
@@ -133,6 +134,7 @@ export class Checkpoint {
 const whereabouts = (names: readonly string[], file: string): Map<string, string> => new Map([...names].sort().map((n) => [n, file]));
 
 export function readJson(path: string): Record<string, unknown> {
+  noteRead(path);
   let value: unknown;
   try {
     value = JSON.parse(readFileSync(path, 'utf8'));

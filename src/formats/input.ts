@@ -1,5 +1,6 @@
 import { createReadStream, statSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
+import { noteRead } from '../dependencies.js';
 import { inputError, ioError, usageError, type GraftError } from '../errors.js';
 
 /** Standard input, on the command line. */
@@ -23,12 +24,31 @@ export function inputFailure(path: string, error: unknown): GraftError {
  */
 export async function* inputStream(path: string): AsyncGenerator<Uint8Array> {
   if (path === STDIN && process.stdin.isTTY) throw usageError('standard input is a terminal: pipe data in, or name a file');
+  noteInput(path);
   try {
     if (path === STDIN) yield* process.stdin as AsyncIterable<Uint8Array>;
     else yield* createReadStream(path, { highWaterMark: 1 << 18 }) as AsyncIterable<Uint8Array>;
   } catch (error) {
     throw inputFailure(path, error);
   }
+}
+
+let stdinUsed = false;
+
+function noteInput(path: string): void {
+  if (path === STDIN) stdinUsed = true;
+  else noteRead(path);
+}
+
+/** Nobody reads on: a command that has seen enough (`head`) ends before the program that feeds it. */
+export function leaveStdin(): void {
+  if (stdinUsed) process.stdin.destroy();
+}
+
+/** All bytes of one of many small files. */
+export async function readSmall(path: string): Promise<Uint8Array> {
+  noteRead(path);
+  return readFile(path).catch((error) => { throw inputFailure(path, error); });
 }
 
 /** All bytes of a file, or of standard input for `-`. */
@@ -40,6 +60,7 @@ export async function readInput(path: string): Promise<Uint8Array> {
 
 /** The first bytes of a file, fewer where it is shorter. */
 export async function readHead(path: string, length: number): Promise<Uint8Array> {
+  noteRead(path);
   try {
     const file = await open(path, 'r');
     try {

@@ -1,6 +1,11 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync, statSync, writeSync, type Stats } from 'node:fs';
+import { accessSync, closeSync, constants, copyFileSync, openSync, readdirSync, realpathSync, statSync, writeSync, type Stats } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { isatty } from 'node:tty';
+import { noteRead, noteWritten } from '../dependencies.js';
 import { EXIT, GraftError, ioError, usageError } from '../errors.js';
+import { breathe } from '../signals.js';
+import { inputFailure } from './input.js';
+import { isUnfinished, targetOf, temporaryDirectory, temporaryFile } from './temporary.js';
 
 /** Bytes on their way to a file or to standard output; nothing is seen under the final name before `commit`. */
 export interface Output {
@@ -21,17 +26,22 @@ export interface OutputDirectory {
   abort(): void;
 }
 
+/** Names standard output, on the command line. */
+const STDOUT = '-';
+
+export const isStdout = (path: string | undefined): path is undefined | typeof STDOUT => path === undefined || path === STDOUT;
+
 /**
  * Opens an output. No path, or `-`: standard output.
  * @param text what is written may be shown on a terminal
  * @throws GraftError (usage) for binary output to a terminal; (74) where the file cannot be made
  */
 export function openOutput(path?: string, { text = false } = {}): Output {
-  if (path === undefined || path === '-') return standardOutput(text);
+  if (isStdout(path)) return standardOutput(text);
   const found = lookUp(path);
   if (found?.isDirectory()) throw usageError(`${path}: is a directory; name a file`);
   // A device or a pipe is written to, never replaced.
-  return found && !found.isFile() ? deviceOutput(path) : fileOutput(found ? realpathSync(path) : path);
+  return found && !found.isFile() ? deviceOutput(path, text) : fileOutput(path, found);
 }
 
 /** Runs `fill` on an output that is whole when it succeeds and gone when it fails. */
@@ -65,23 +75,30 @@ export async function writeDirectory(path: string, fill: (directory: string) => 
 export function openOutputDirectory(path: string): OutputDirectory {
   const target = resolve(path);
   refuseToReplace(path, target);
-  const temporary = temporaryName(target);
-  attempt(path, () => mkdirSync(temporary, { recursive: true }));
-  unfinished.add(temporary);
-  watchSignals();
+  const temporary = attempt(path, () => temporaryDirectory(lookUp(target) ? realpathSync(target) : target));
   return {
-    path: temporary,
+    path: temporary.path,
     commit: () => attempt(path, () => {
-      for (const file of readdirSync(temporary)) syncPath(join(temporary, file));
-      const old = lookUp(target) ? `${temporary}.old` : null;
-      if (old) renameSync(target, old);
-      renameSync(temporary, target);
-      unfinished.delete(temporary);
-      syncPath(dirname(target));
-      if (old) rmSync(old, { recursive: true });
+      for (const file of readdirSync(temporary.path)) noteWritten(join(path, file));
+      temporary.settle();
     }),
-    abort: () => discard(temporary),
+    abort: () => temporary.discard(),
   };
+}
+
+/**
+ * Says before a long run what would end it when its result is there: a directory that is missing or not to be written in.
+ * @throws GraftError (74)
+ */
+export function checkWritable(path: string): void {
+  const found = lookUp(path);
+  if (found && !found.isFile() && !found.isDirectory()) return;
+  attempt(path, () => accessSync(dirname(found ? realpathSync(path) : resolve(path)), constants.W_OK | constants.X_OK));
+}
+
+/** @throws GraftError (usage) where binary data would go to a terminal. */
+export function refuseTerminal(fd = 1): void {
+  if (isatty(fd)) throw usageError('refusing to write binary data to a terminal: redirect it (> FILE), pipe it on, or give --output FILE');
 }
 
 const REPLACEABLE = /\.(safetensors|json|txt|model|jinja|md|py)$|^\.gitattributes$/;
@@ -96,74 +113,43 @@ function refuseToReplace(path: string, target: string): void {
   if (!ours || other) throw usageError(`${path}: exists and holds ${other?.name ?? 'no checkpoint'}; remove it or name another directory`);
 }
 
-function fileOutput(path: string): Output {
-  const temporary = temporaryName(resolve(path));
-  let fd: number | null = attempt(path, () => openSync(temporary, 'wx'));
-  unfinished.add(temporary);
-  watchSignals();
-  const close = (): void => {
-    if (fd !== null) closeSync(fd);
-    fd = null;
-  };
+function fileOutput(path: string, found: Stats | undefined): Output {
+  const temporary = attempt(path, () => temporaryFile(found ? realpathSync(path) : resolve(path), found));
   return {
     name: path,
-    write: async (bytes) => attempt(path, () => writeAll(fd!, bytes)),
+    write: (bytes) => send(path, temporary.fd, bytes),
     commit: async () => attempt(path, () => {
-      fsyncSync(fd!);
-      close();
-      renameSync(temporary, path);
-      unfinished.delete(temporary);
-      syncPath(dirname(resolve(path)));
+      temporary.settle();
+      if (!isUnfinished(path)) noteWritten(path);
     }),
-    abort: () => {
-      close();
-      discard(temporary);
-    },
+    abort: () => temporary.discard(),
   };
 }
 
-function deviceOutput(path: string): Output {
+function deviceOutput(path: string, text: boolean): Output {
   const fd = attempt(path, () => openSync(path, 'w'));
+  if (!text) refuseTerminal(fd);
   let open = true;
   const close = (): void => {
     if (open) closeSync(fd);
     open = false;
   };
-  return { name: path, write: async (bytes) => attempt(path, () => writeAll(fd, bytes)), commit: async () => close(), abort: close };
+  return { name: path, write: (bytes) => send(path, fd, bytes), commit: async () => close(), abort: close };
 }
 
 function standardOutput(text: boolean): Output {
   const { stdout } = process;
-  if (!text && stdout.isTTY) throw usageError('refusing to write binary data to a terminal: redirect it (> FILE), pipe it on, or give --output FILE');
+  if (!text) refuseTerminal();
   watchReader();
-  const send = (bytes: Uint8Array | string): Promise<void> => new Promise((done, fail) => {
-    stdout.write(bytes, (error) => (error ? fail(ioError(`standard output: writing failed: ${error.message}`, error)) : done()));
+  const write = (bytes: Uint8Array | string): Promise<void> => new Promise((done, fail) => {
+    stdout.write(bytes, (error) => (error ? fail(failure('standard output', error)) : done()));
   });
-  return { name: 'standard output', write: send, commit: () => send(''), abort: () => {} };
-}
-
-/** Temporary files and directories that no run may leave behind. */
-const unfinished = new Set<string>();
-let counter = 0;
-
-process.on('exit', () => unfinished.forEach(discard));
-
-function discard(temporary: string): void {
-  if (unfinished.delete(temporary)) rmSync(temporary, { recursive: true, force: true });
-}
-
-const temporaryName = (target: string): string => join(dirname(target), `.${basename(target)}.${process.pid}-${counter++}.tmp`);
-
-/** A signal ends the run through `exit`, so that unfinished outputs go; who handles the signal itself is left to it. */
-function watchSignals(): void {
-  for (const [signal, status] of [['SIGINT', EXIT.interrupted], ['SIGTERM', EXIT.terminated]] as const) {
-    if (process.listenerCount(signal) === 0) process.on(signal, () => process.listenerCount(signal) === 1 && process.exit(status));
-  }
+  return { name: 'standard output', write: async (bytes) => { await write(bytes); await breathe(); }, commit: () => write(''), abort: () => {} };
 }
 
 let watched = false;
 
-/** A reader that goes away (`| head`) ends the program quietly. */
+/** Whoever writes hears of an error; a reader that goes away (`| head`) ends the program quietly. */
 function watchReader(): void {
   if (watched) return;
   watched = true;
@@ -172,7 +158,24 @@ function watchReader(): void {
   });
 }
 
-function writeAll(fd: number, bytes: Uint8Array | string): void {
+async function send(path: string, fd: number, bytes: Uint8Array | string): Promise<void> {
+  attempt(path, () => writeAll(fd, bytes));
+  await breathe();
+}
+
+/** Copies a file that belongs to a model into its directory. @throws GraftError (66) where it cannot be read, (74) */
+export function copyInto(directory: string, file: string): void {
+  noteRead(file);
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (error) {
+    throw inputFailure(file, error);
+  }
+  attempt(directory, () => copyFileSync(file, join(directory, basename(file))));
+}
+
+/** Writes every byte. @throws the system's own error */
+export function writeAll(fd: number, bytes: Uint8Array | string): void {
   const data = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
   for (let done = 0; done < data.length;) {
     try {
@@ -183,27 +186,27 @@ function writeAll(fd: number, bytes: Uint8Array | string): void {
   }
 }
 
-function syncPath(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function lookUp(path: string): Stats | undefined {
   return attempt(path, () => statSync(path, { throwIfNoEntry: false }));
 }
 
-function attempt<T>(path: string, action: () => T): T {
+/** Does something to the output `path`. @throws GraftError (74) saying why it failed */
+export function attempt<T>(path: string, action: () => T): T {
   try {
     return action();
   } catch (error) {
     if (error instanceof GraftError) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'EPIPE') process.exit(EXIT.done);
-    const why = code === 'ENOSPC' ? 'no space left on the device' : code === 'ENOENT' ? 'its directory does not exist' : code === 'EACCES' ? 'permission denied' : message;
-    throw ioError(`${path}: writing failed: ${why}`, error);
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(EXIT.done);
+    throw failure(path, error);
   }
+}
+
+const REASONS: Record<string, string> = {
+  ENOSPC: 'no space left on the device', EDQUOT: 'the disk quota is used up', ENOENT: 'its directory does not exist', ENOTDIR: 'a part of the path is not a directory',
+  EACCES: 'permission denied', EPERM: 'permission denied', EROFS: 'the file system is read-only', EFBIG: 'the file would be larger than allowed',
+};
+
+function failure(name: string, error: unknown): GraftError {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  return ioError(`${targetOf(name)}: writing failed: ${REASONS[code] ?? message}`, error);
 }

@@ -2,6 +2,7 @@ import { Binary, Bool, DataType, DateDay, Field, Float32, Float64, Int16, Int32,
 import { parquetMetadataAsync, parquetReadObjects, parquetSchema, type AsyncBuffer, type Compressors, type FileMetaData } from 'hyparquet';
 import { open, stat } from 'node:fs/promises';
 import * as zlib from 'node:zlib';
+import { noteRead } from '../dependencies.js';
 import { dataError } from '../errors.js';
 import type { BatchStream } from './arrow.js';
 import { batchOf, type Row } from './rows.js';
@@ -16,6 +17,7 @@ type SchemaTree = ReturnType<typeof parquetSchema>;
 
 /** Reads a Parquet file row group by row group. */
 export async function readParquet(name: string, path: string): Promise<BatchStream> {
+  noteRead(path);
   const { size } = await stat(path);
   const slice = async (start: number, end = size): Promise<ArrayBuffer> => {
     const file = await open(path, 'r');

@@ -1,5 +1,6 @@
 import { openMapped, tf, type MappedFile, type StorageType, type Tensor } from '@graft/kernels';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { noteRead } from '../dependencies.js';
 import { dataError, GraftError } from '../errors.js';
 import { bitsOf, byteLength, bytesOf, decode, isDtype, type StoredDtype } from './dtype.js';
 import type { StoredTensor } from './graft.js';
@@ -23,6 +24,7 @@ const MAX_DEPTH = 4;
  * @throws GraftError (66) not there, (65) not a valid safetensors file
  */
 export function openSafetensors(path: string): SafetensorsFile {
+  noteRead(path);
   let fd: number;
   try {
     fd = openSync(path, 'r');
@@ -125,14 +127,10 @@ export async function writeSafetensors(output: Output, tensors: readonly LazyTen
     for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
       await output.write(piece);
       written += piece.length;
-      await signals();
     }
     if (written !== byteLength(dtype, shape)) throw new Error(`tensor ${name}: ${written} bytes for ${dtype} [${shape}]`);
   }
 }
-
-/** Lets signals be heard between pieces that are computed and written without waiting for anything. */
-const signals = (): Promise<void> => new Promise((go) => setImmediate(go));
 
 /** The order in which `writeSafetensors` asks for tensors. */
 export function layoutOrder<T extends { name: string; dtype: StoredDtype }>(tensors: readonly T[]): T[] {

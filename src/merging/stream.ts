@@ -1,11 +1,11 @@
-import { copyFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { usageError } from '../errors.js';
 import type { ModelConfig } from '../formats/checkpoint.js';
 import { byteLength, type StoredDtype } from '../formats/dtype.js';
 import { isDirectory } from '../formats/input.js';
-import { writeDirectory, writeOutput } from '../formats/output.js';
+import { copyInto, writeDirectory, writeOutput } from '../formats/output.js';
 import { writeSafetensors, type LazyTensor } from '../formats/safetensors.js';
+import { openProgress } from '../progress.js';
 
 /** A tensor of a model that is being made. */
 export interface Outline { name: string; dtype: StoredDtype; shape: number[] }
@@ -39,23 +39,41 @@ export function* inPieces(length: number): Generator<[number, number]> {
  */
 export async function writeModel(path: string | undefined, model: WholeModel): Promise<void> {
   const shards = model.shards();
-  if (!isDirectory(model.path)) return writeOutput(path, (out) => writeSafetensors(out, lazy(model, shards[0]), shards[0].metadata));
+  const progress = openProgress({ label: 'write', unit: 'MB', total: Math.ceil(sizeOf(shards) / 1e6) });
+  let bytes = 0;
+  const advance = (n: number): void => progress.update(Math.round((bytes += n) / 1e6));
+  try {
+    await writeFiles(path, shards, model, advance);
+  } finally {
+    progress.end();
+  }
+}
+
+async function writeFiles(path: string | undefined, shards: readonly Shard[], model: WholeModel, advance: (bytes: number) => void): Promise<void> {
+  const lazy = ({ tensors }: Shard): LazyTensor[] => tensors.map((t) => ({ ...t, data: () => told(model.data(t), advance) }));
+  if (!isDirectory(model.path)) return writeOutput(path, (out) => writeSafetensors(out, lazy(shards[0]), shards[0].metadata));
   if (path === undefined || path === '-') throw usageError('--output is missing: a checkpoint is a directory, which standard output cannot take');
   await writeDirectory(path, async (directory) => {
-    for (const shard of shards) await writeOutput(join(directory, shard.file), (out) => writeSafetensors(out, lazy(model, shard), { format: 'pt', ...shard.metadata }));
+    for (const shard of shards) await writeOutput(join(directory, shard.file), (out) => writeSafetensors(out, lazy(shard), { format: 'pt', ...shard.metadata }));
     if (shards.length > 1 || shards[0].file !== 'model.safetensors') await writeText(join(directory, 'model.safetensors.index.json'), indexOf(shards));
-    for (const file of model.files) if (basename(file) !== 'config.json') copyFileSync(file, join(directory, basename(file)));
+    for (const file of model.files) if (basename(file) !== 'config.json') copyInto(directory, file);
     await writeText(join(directory, 'config.json'), model.config);
   });
 }
 
-const lazy = (model: WholeModel, { tensors }: Shard): LazyTensor[] => tensors.map((t) => ({ ...t, data: () => model.data(t) }));
+function* told(pieces: Iterable<Uint8Array>, advance: (bytes: number) => void): Generator<Uint8Array> {
+  for (const piece of pieces) {
+    yield piece;
+    advance(piece.length);
+  }
+}
+
+const sizeOf = (shards: readonly Shard[]): number => shards.flatMap((s) => s.tensors).reduce((n, t) => n + byteLength(t.dtype, t.shape), 0);
 
 /** Where each tensor lies, as transformers reads it. */
 function indexOf(shards: readonly Shard[]): Record<string, unknown> {
   const placed = shards.flatMap(({ file, tensors }) => tensors.map((t) => ({ ...t, file }))).sort((a, b) => (a.name < b.name ? -1 : 1));
-  const size = placed.reduce((n, t) => n + byteLength(t.dtype, t.shape), 0);
-  return { metadata: { total_size: size }, weight_map: Object.fromEntries(placed.map((t) => [t.name, t.file])) };
+  return { metadata: { total_size: sizeOf(shards) }, weight_map: Object.fromEntries(placed.map((t) => [t.name, t.file])) };
 }
 
 const writeText = (path: string, value: unknown): Promise<void> => writeOutput(path, (out) => out.write(`${JSON.stringify(value, null, 2)}\n`), { text: true });

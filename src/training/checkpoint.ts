@@ -6,7 +6,8 @@ import type { ParamSpec } from '../adapters/method.js';
 import { dataError } from '../errors.js';
 import { loadTensor, storeTensor, type StoredTensor } from '../formats/graft.js';
 import { readInput } from '../formats/input.js';
-import { writeOutput } from '../formats/output.js';
+import { lockFile } from '../formats/lock.js';
+import { attempt, writeOutput } from '../formats/output.js';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import type { Optimiser } from './optimiser.js';
 
@@ -30,12 +31,17 @@ export interface Stored { progressed: Progressed; best: Snapshot | null }
 
 const FILE = 'training.safetensors';
 
+/** Keeps other runs away from `directory`, which is made where it is missing. @returns what lets them in */
+export function lockCheckpoint(directory: string, wait: number): Promise<() => void> {
+  attempt(directory, () => mkdirSync(directory, { recursive: true }));
+  return lockFile(join(directory, FILE), wait);
+}
+
 /**
  * Stores a run in `directory`, whole or not at all: the file of the last time stays until the new one is on disk.
  * @param run identifies options and data; another run does not resume from it
  */
 export async function saveCheckpoint(directory: string, run: string, graft: ActiveGraft, optimiser: Optimiser, { progressed, best }: Stored): Promise<void> {
-  mkdirSync(directory, { recursive: true });
   const { steps, moments } = optimiser.save();
   const now = snapshot(graft);
   const tensors = [

@@ -4,7 +4,7 @@ import type { ActiveGraft } from '../adapters/active.js';
 import { toGraft } from '../adapters/instantiate.js';
 import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
-import { dataError, EXIT, GraftError, usageError } from '../errors.js';
+import { dataError, GraftError, usageError } from '../errors.js';
 import { canonical, readGraft, writeGraft, type Graft } from '../formats/graft.js';
 import { writeOutput } from '../formats/output.js';
 import { openTable } from '../formats/table.js';
@@ -12,8 +12,9 @@ import type { Objective, Preparation } from '../objectives/objective.js';
 import { loadObjective } from '../objectives/registry.js';
 import { openProgress } from '../progress.js';
 import { openRuntime, type Runtime } from '../runtime.js';
+import { ENDING, endingSignals, type EndingSignal } from '../signals.js';
 import { splitValidation } from './batches.js';
-import { loadCheckpoint, restore, saveCheckpoint, snapshot, type Progressed, type Stored } from './checkpoint.js';
+import { loadCheckpoint, lockCheckpoint, restore, saveCheckpoint, snapshot, type Progressed, type Stored } from './checkpoint.js';
 import { EventLog } from './log.js';
 import { Loop } from './loop.js';
 import { Optimiser, type OptimiserOptions } from './optimiser.js';
@@ -33,8 +34,10 @@ export async function runTrain(args: Arguments): Promise<void> {
   const runtime = await openRuntime({ model: args.model, grafts, trainable: true });
   // The grafts before the last are the ground it stands on.
   for (const graft of runtime.grafts.slice(0, -1)) for (const v of graft.trained.values()) v.trainable = false;
+  const free = args.checkpoint ? await lockCheckpoint(args.checkpoint, args.wait) : null;
   const trained = await train(args, runtime, grafts.at(-1)!);
   await writeOutput(args.output, (out) => writeGraft(out, { ...trained, history: [...trained.history, args.commandLine] }));
+  free?.();
   runtime.dispose();
 }
 
@@ -87,7 +90,7 @@ class Run {
   private readonly id: string;
   private log!: EventLog;
   private state: Stored = { progressed: { step: 0, best: null, stale: 0 }, best: null };
-  private signal: NodeJS.Signals | null = null;
+  private signal: EndingSignal | null = null;
 
   constructor(private readonly args: Arguments, private readonly graft: ActiveGraft, private readonly given: Graft, objective: Objective, private readonly data: Prepared, private readonly held: Prepared | null) {
     const { batchSize, seed, shuffle, groupByLength, dropLast, accumulate, clip, decayAll } = args;
@@ -109,7 +112,7 @@ class Run {
     const { args, graft } = this;
     const found = args.resume ? await loadCheckpoint(args.checkpoint, this.id, graft, this.optimiser) : null;
     if (found) this.state = found;
-    this.log = new EventLog(args.log, found?.progressed.step);
+    this.log = await EventLog.open(args.log, found?.progressed.step);
     if (!found) {
       const parameters = [...graft.trained.values()].reduce((n, v) => n + v.size, 0);
       this.log.write({ event: 'start', steps: this.totalSteps, stepsPerEpoch: this.perEpoch, examples: this.data.examples.length, validation: this.held?.examples.length ?? null, trained: graft.trained.size, parameters });
@@ -125,7 +128,7 @@ class Run {
 
   private async steps(): Promise<void> {
     const { args, totalSteps } = this;
-    const progress = openProgress(args.quiet ? 'none' : args.progress, 'train', totalSteps, 'step', this.progressed.step);
+    const progress = openProgress({ label: 'train', unit: 'step', total: totalSteps, start: this.progressed.step });
     const release = this.watch();
     try {
       while (this.progressed.step < totalSteps && !this.exhausted()) {
@@ -137,7 +140,7 @@ class Run {
         // Lets signals in: the kernels are synchronous.
         await new Promise(setImmediate);
         if (args.checkpoint && (this.isDue(args.checkpointEvery) || this.signal || this.exhausted())) await this.save();
-        if (this.signal) throw new GraftError(`stopped by ${this.signal} after step ${result.step}${args.checkpoint ? '; --resume goes on from there' : ''}`, this.signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated);
+        if (this.signal) throw new GraftError(`stopped by ${this.signal} after step ${result.step}${args.checkpoint ? '; --resume goes on from there' : ''}`, ENDING[this.signal]);
       }
     } finally {
       progress.end();
@@ -172,16 +175,16 @@ class Run {
     await saveCheckpoint(this.args.checkpoint, this.id, this.graft, this.optimiser, this.state);
   }
 
-  /** SIGINT and SIGTERM end the run after the step at hand. */
+  /** A signal ends the run after the step at hand. */
   private watch(): () => void {
-    const stop = (signal: NodeJS.Signals): void => { this.signal = signal; };
-    for (const s of ['SIGINT', 'SIGTERM'] as const) process.on(s, stop);
-    return () => { for (const s of ['SIGINT', 'SIGTERM'] as const) process.off(s, stop); };
+    const stop = (signal: NodeJS.Signals): void => { this.signal = signal as EndingSignal; };
+    for (const s of endingSignals) process.on(s, stop);
+    return () => { for (const s of endingSignals) process.off(s, stop); };
   }
 }
 
 /** Options that do not change the result, and those whose files' contents count instead. */
-const ELSEWHERE = ['_', 'commandLine', 'model', 'data', 'valid', 'graft', 'checkpoint', 'checkpointEvery', 'resume', 'log', 'progress', 'quiet', 'output', 'threads', 'backend'];
+const ELSEWHERE = ['_', 'commandLine', 'model', 'data', 'valid', 'graft', 'checkpoint', 'checkpointEvery', 'resume', 'wait', 'log', 'progress', 'quiet', 'output', 'deps', 'threads', 'backend'];
 
 /** What must be equal for a run to be the same run: its inputs' contents and every option that changes the result. */
 function identity(args: Arguments, graft: Graft, data: Prepared, held: Prepared | null): string {

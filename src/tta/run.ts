@@ -5,9 +5,11 @@ import { imageBatch, rawShape } from '../data/image-input.js';
 import { dataError, usageError } from '../errors.js';
 import { ArrowWriter } from '../formats/arrow.js';
 import { readGraft, writeGraft, type Graft } from '../formats/graft.js';
+import { lockFile } from '../formats/lock.js';
 import { writeOutput } from '../formats/output.js';
 import { openTable, type Row, type Table } from '../formats/table.js';
 import { classBatch, predictionSchema } from '../predictions.js';
+import { counted } from '../progress.js';
 import { openRuntime, type Runtime } from '../runtime.js';
 import { EventLog } from '../training/log.js';
 import { entropy } from './tent.js';
@@ -20,6 +22,15 @@ import { streamBatches } from './stream.js';
 /** `graft tta`: a stream of images in, predictions out, the method adapting in between. */
 export async function runTta(args: Arguments): Promise<void> {
   if (!args.model) throw usageError('--model is missing: the checkpoint to adapt');
+  const free = args.state ? await lockFile(args.state, args.wait) : () => undefined;
+  try {
+    await adapt(args);
+  } finally {
+    free();
+  }
+}
+
+async function adapt(args: Arguments): Promise<void> {
   await startCompute(args);
   const runtime = await openRuntime({ model: args.model, grafts: await Promise.all((args.graft as string[]).map(readGraft)) });
   const { head } = runtime;
@@ -33,10 +44,11 @@ export async function runTta(args: Arguments): Promise<void> {
   const schema = predictionSchema('class', table.schema, labels, { 'graft.method': method.name, 'graft.config': JSON.stringify(config) });
   let adaptation = method.start(source, config, args.seed);
   const at = args.state ? await readState(args.state, method.name, adaptation) : { batches: 0, group: null };
-  const log = new EventLog(args.log);
+  const log = await EventLog.open(args.log);
   await writeOutput(args.output, async (out) => {
     const writer = new ArrowWriter(out, schema);
-    for await (const { rows, group } of streamBatches(table, args.batchSize, args.resetOn)) {
+    const batches = streamBatches(table, args.batchSize, args.resetOn);
+    for await (const { rows, group } of counted(batches, { label: 'tta', unit: 'image' }, (b) => b.rows.length)) {
       if (at.batches > 0 && group !== at.group) {
         adaptation.dispose();
         adaptation = method.start(source, config, args.seed);

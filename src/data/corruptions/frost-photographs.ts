@@ -1,8 +1,7 @@
 import { readdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { dataError } from '../../errors.js';
-import { inputFailure } from '../../formats/input.js';
+import { inputFailure, readSmall } from '../../formats/input.js';
 import { decodeImage } from '../image.js';
 import { bilinear, nearest, raster, toRaster, type Raster } from '../raster.js';
 import type { Scale } from './corruption.js';
@@ -26,7 +25,7 @@ export async function loadFrost(folder: string): Promise<FrostPhotographs> {
     throw inputFailure(folder, error);
   }
   if (names.length === 0) throw dataError(`${folder}: holds no pictures (.png, .jpg)`);
-  const imagenet = await Promise.all(names.map(async (n) => toRaster(await decodeImage(await readFile(join(folder, n)), join(folder, n)))));
+  const imagenet = await Promise.all(names.map(async (n) => toRaster(await decodeImage(await readSmall(join(folder, n)), join(folder, n)))));
   return { imagenet, cifar: imagenet.map((p) => shrink(p, CIFAR_SHRINK)) };
 }
 

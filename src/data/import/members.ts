@@ -1,7 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { dataError } from '../../errors.js';
-import { inputFailure } from '../../formats/input.js';
+import { inputFailure, readSmall } from '../../formats/input.js';
 import type { Row } from '../../formats/rows.js';
 import type { OptionSpecs } from '../../options.js';
 import type { ImportInput } from './input.js';
@@ -47,7 +47,7 @@ export async function* members(input: ImportInput, wanted: RegExp, what: string)
 
 async function* filesOf(input: ImportInput): AsyncGenerator<{ path: string; read(): Promise<Uint8Array> }> {
   if (input.isFolder) {
-    for await (const path of walk(input.path, '')) yield { path, read: () => readFile(join(input.path, path)).catch((e) => { throw inputFailure(join(input.path, path), e); }) };
+    for await (const path of walk(input.path, '')) yield { path, read: () => readSmall(join(input.path, path)) };
   } else if (isTar(await input.head(512))) {
     for await (const { path, bytes } of readTar(input.name, input.bytes())) yield { path, read: async () => bytes };
   } else {
