@@ -19,7 +19,7 @@ export async function bench(name: string): Promise<Bench> {
 }
 
 /** A new graft for a bench's model. */
-export function fresh(b: Bench, method: Method<any>, config: Record<string, unknown> = {}, options: { head?: Head | null; seed?: number } = {}): Graft { // eslint-disable-line @typescript-eslint/no-explicit-any
+export function fresh(b: Pick<Bench, 'model' | 'checkpoint'>, method: Method<any>, config: Record<string, unknown> = {}, options: { head?: Head | null; seed?: number } = {}): Graft { // eslint-disable-line @typescript-eslint/no-explicit-any
   return createGraft({ method, config, model: b.model, base: baseOf(b.checkpoint), fingerprint: b.checkpoint.fingerprint(), head: options.head ?? null, seed: options.seed ?? 0, history: [] });
 }
 

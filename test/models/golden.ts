@@ -10,7 +10,7 @@ import { loadModel } from '../../src/models/registry.js';
 
 /** From dist/test/models, where this runs, to the repository. */
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const FOLDER = join(ROOT, 'test/golden/models');
+export const FOLDER = join(ROOT, 'test/golden/models');
 
 /** What test/golden/models.py wrote for one checkpoint. */
 export interface Golden {
