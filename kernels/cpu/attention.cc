@@ -7,13 +7,17 @@
 namespace graft {
 namespace {
 
-/** B, Tq, H, width, Tk, Hkv, causal. */
+/** From argument `at` on: integers (B, Tq, H, width, Tk, Hkv, causal, and of dropout both keys and the bound), scale, keep. */
 struct Geometry {
   int64_t B, Tq, H, width, Tk, Hkv, causal;
+  float scale;
+  Dropped drop;
 
-  explicit Geometry(const std::vector<int64_t>& v) {
-    if (v.size() != 7) fail("attention: %zu numbers of geometry", v.size());
+  Geometry(const Args& args, int at) : scale(float(args.number(at + 1))) {
+    const std::vector<int64_t> v = args.ints(at);
+    if (v.size() != 10) fail("attention: %zu numbers of geometry", v.size());
     B = v[0], Tq = v[1], H = v[2], width = v[3], Tk = v[4], Hkv = v[5], causal = v[6];
+    drop = {0, uint32_t(v[7]), uint32_t(v[8]), uint32_t(v[9]), float(args.number(at + 2))};
     if (Hkv < 1 || H % Hkv || Tk < 1) fail("attention: %lld heads over %lld key heads of %lld keys", static_cast<long long>(H), static_cast<long long>(Hkv), static_cast<long long>(Tk));
   }
   int64_t queries() const { return B * Tq * H * width; }
@@ -44,7 +48,7 @@ Operands operands(const Args& args, const Geometry& g, Scratch& scratch) {
   return o;
 }
 
-AttentionHead head(const Geometry& g, const Operands& o, int64_t b, int64_t h, float scale) {
+AttentionHead head(const Geometry& g, const Operands& o, int64_t b, int64_t h) {
   const int64_t kv = h * g.Hkv / g.H * g.width;
   AttentionHead out;
   out.q = o.q + b * g.Tq * g.H * g.width + h * g.width;
@@ -55,24 +59,25 @@ AttentionHead head(const Geometry& g, const Operands& o, int64_t b, int64_t h, f
   out.Tq = g.Tq;
   out.Tk = g.Tk;
   out.width = g.width;
-  out.scale = scale;
+  out.scale = g.scale;
   out.keyBias = o.bias ? o.bias + b * g.Tk : nullptr;
   out.causal = g.causal != 0;
   out.firstSure = o.firstSure[size_t(b)];
+  out.drop = g.drop;
+  out.drop.firstRow = uint32_t((b * g.H + h) * g.Tq);
   return out;
 }
 
 }  // namespace
 }  // namespace graft
 
-/** attentionForward(q, k, v, mask | null, out, stats, geometry, scale); stats: [B, H, Tq, 2]. */
+/** attentionForward(q, k, v, mask | null, out, stats, geometry, scale, keep); stats: [B, H, Tq, 2]. */
 GRAFT_EXPORT(attentionForward) {
   using namespace graft;
   Scratch scratch;
-  const Geometry g(args.ints(6));
+  const Geometry g(args, 6);
   const Operands o = operands(args, g, scratch);
   float *out = args.outF32(4, g.queries()), *stats = args.outF32(5, g.B * g.H * g.Tq * 2);
-  const auto scale = float(args.number(7));
   const int64_t blocks = g.B * g.H >= 4 * threadCount() ? 1 : (g.Tq + kQueryBlock - 1) / kQueryBlock;
   const int64_t rows = blocks == 1 ? g.Tq : kQueryBlock;
   parallelFor(g.B * g.H * blocks, 1, [&](int64_t begin, int64_t end) {
@@ -80,21 +85,20 @@ GRAFT_EXPORT(attentionForward) {
     float* space = own.floats(attentionScratch(g.Tk, g.width, false));
     for (int64_t job = begin; job < end; job++) {
       const int64_t b = job / blocks / g.H, h = job / blocks % g.H, i = job % blocks * rows;
-      attentionForward(head(g, o, b, h, scale), i, std::min(g.Tq, i + rows), space, out + b * g.Tq * g.H * g.width + h * g.width,
+      attentionForward(head(g, o, b, h), i, std::min(g.Tq, i + rows), space, out + b * g.Tq * g.H * g.width + h * g.width,
                        stats + (b * g.H + h) * g.Tq * 2);
     }
   });
 }
 
-/** attentionGradient(q, k, v, mask | null, out, stats, dOut, dq, dk, dv, geometry, scale) */
+/** attentionGradient(q, k, v, mask | null, out, stats, dOut, dq, dk, dv, geometry, scale, keep) */
 GRAFT_EXPORT(attentionGradient) {
   using namespace graft;
   Scratch scratch;
-  const Geometry g(args.ints(10));
+  const Geometry g(args, 10);
   const Operands o = operands(args, g, scratch);
   const float *out = args.f32(4, scratch, g.queries()), *stats = args.f32(5, scratch, g.B * g.H * g.Tq * 2), *dOut = args.f32(6, scratch, g.queries());
   float *dq = args.outF32(7, g.queries()), *dk = args.outF32(8, g.keys()), *dv = args.outF32(9, g.keys());
-  const auto scale = float(args.number(11));
   const int64_t shared = g.H / g.Hkv;
   parallelFor(g.B * g.Hkv, 1, [&](int64_t begin, int64_t end) {
     Scratch own;
@@ -102,7 +106,7 @@ GRAFT_EXPORT(attentionGradient) {
     for (int64_t job = begin; job < end; job++) {
       const int64_t b = job / g.Hkv, kv = job % g.Hkv, h = kv * shared;
       const int64_t atQ = b * g.Tq * g.H * g.width + h * g.width, atK = b * g.Tk * g.Hkv * g.width + kv * g.width;
-      attentionGradient(head(g, o, b, h, scale), shared, out + atQ, dOut + atQ, stats + (b * g.H + h) * g.Tq * 2, space, dq + atQ, dk + atK, dv + atK);
+      attentionGradient(head(g, o, b, h), shared, out + atQ, dOut + atQ, stats + (b * g.H + h) * g.Tq * 2, space, dq + atQ, dk + atK, dv + atK);
     }
   });
 }

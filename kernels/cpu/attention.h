@@ -5,6 +5,12 @@
 
 namespace graft {
 
+/** Dropout of the attention weights: key j of query i is dropped by the hash of row `firstRow + i` and j; `below` 0 drops nothing. */
+struct Dropped {
+  uint32_t firstRow, key0, key1, below;
+  float keep;
+};
+
 /** One head of one example. Rows of q, out, dOut, dq are qStep floats apart, rows of k, v are kStep; `width` of them belong to the head. */
 struct AttentionHead {
   const float *q, *k, *v;
@@ -15,6 +21,7 @@ struct AttentionHead {
   bool causal;
   /** Queries from this one on see a key for certain: keys that causality hides from them can be skipped. */
   int64_t firstSure;
+  Dropped drop;
 };
 
 /** Scratch floats that the functions below need. */

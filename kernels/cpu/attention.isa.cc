@@ -1,5 +1,6 @@
 #include "attention.h"
 
+#include "hash.h"
 #include "tile.h"
 
 namespace graft {
@@ -77,6 +78,11 @@ void scores(const AttentionHead& h, const float* q, const float* kt, int64_t beg
   }
 }
 
+/** x, the weights of keys [j, j + kLanes) for the query whose row hashes to `row`, with zeros where dropped. */
+vf undropped(const Dropped& d, uint32_t row, int64_t j, vf x) { return d.below ? vselect(keptInRow(row, uint32_t(j), d.below), x, vf{}) : x; }
+
+uint32_t rowHash(const Dropped& d, int64_t i) { return hashOf(d.firstRow + uint32_t(i), d.key0, d.key1); }
+
 float exponential(float x) { return vexp(set1(x))[0]; }
 
 }  // namespace
@@ -104,9 +110,10 @@ void attentionForward(const AttentionHead& h, int64_t begin, int64_t end, float*
         for (int64_t j = kLanes; j < n; j += kLanes) peak = vmax(peak, load(row + j));
         float top = vhmax(peak);
         if (j0 > 0 && most[i] > top) top = most[i];
+        const uint32_t hash = rowHash(h.drop, i0 + i);
         for (int64_t j = 0; j < n; j += kLanes) {
           const vf p = vexp(load(row + j) - top);
-          store(row + j, p);
+          store(row + j, undropped(h.drop, hash, j0 + j, p));
           sum += p;
         }
         const float carried = j0 > 0 ? exponential(most[i] - top) : 0;
@@ -118,7 +125,7 @@ void attentionForward(const AttentionHead& h, int64_t begin, int64_t end, float*
       product(rows, padded, n, s, kKeys, 1, v + j0 * padded, padded, o, padded, j0 > 0);
     }
     for (int64_t i = 0; i < rows; i++) {
-      const float scale = 1 / total[i];
+      const float scale = h.drop.keep / total[i];
       for (int64_t d = 0; d < h.width; d++) out[(i0 + i) * h.qStep + d] = o[i * padded + d] * scale;
       stats[2 * (i0 + i)] = most[i];
       stats[2 * (i0 + i) + 1] = total[i];
@@ -137,7 +144,7 @@ void attentionGradient(const AttentionHead& shared, int64_t n, const float* out,
   transposeRows(h.v, h.kStep, h.Tk, h.width, vt);
   copyRows(h.k, h.kStep, h.Tk, h.width, 1, k);
   for (int64_t i = 0; i < h.Tk * padded; i++) gk[i] = gv[i] = 0;
-  for (int64_t head = 0; head < n; head++, h.q += h.width, out += h.width, dOut += h.width, dq += h.width, stats += 2 * h.Tq)
+  for (int64_t head = 0; head < n; head++, h.q += h.width, out += h.width, dOut += h.width, dq += h.width, stats += 2 * h.Tq, h.drop.firstRow += uint32_t(h.Tq))
     for (int64_t i0 = 0; i0 < h.Tq; i0 += kQueryBlock) {
       const int64_t rows = h.Tq - i0 < kQueryBlock ? h.Tq - i0 : kQueryBlock, keys = keysFor(h, i0, i0 + rows);
       copyRows(h.q + i0 * h.qStep, h.qStep, rows, h.width, h.scale, q);
@@ -153,10 +160,11 @@ void attentionGradient(const AttentionHead& shared, int64_t n, const float* out,
         product(rows, wide(m), h.width, go, padded, 1, vt + j0, keysWide, ds, kKeys, false);
         for (int64_t i = 0; i < rows; i++) {
           const float most = stats[2 * (i0 + i)], scale = 1 / stats[2 * (i0 + i) + 1];
+          const uint32_t hash = rowHash(h.drop, i0 + i);
           for (int64_t j = 0; j < m; j += kLanes) {
             const vf weight = vexp(load(p + i * kKeys + j) - most) * scale;
-            store(p + i * kKeys + j, weight);
-            store(ds + i * kKeys + j, weight * (load(ds + i * kKeys + j) - along[i]));
+            store(p + i * kKeys + j, undropped(h.drop, hash, j0 + j, weight * h.drop.keep));
+            store(ds + i * kKeys + j, weight * (undropped(h.drop, hash, j0 + j, load(ds + i * kKeys + j) * h.drop.keep) - along[i]));
           }
         }
         product(rows, padded, m, ds, kKeys, 1, k + j0 * padded, padded, gq, padded, j0 > 0);

@@ -20,7 +20,7 @@ export { embedding } from './ops/embedding.js';
 export { rotary } from './ops/rotary.js';
 export { logSoftmax, softmax } from './ops/softmax.js';
 export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';
-export { dropout } from './ops/dropout.js';
+export { dropout, dropoutMask, type Mask as DropoutMask } from './ops/dropout.js';
 export { augmentImages, type Augmentation, type Colour } from './ops/augment.js';
 export { adamwStep, globalNorm, sgdStep, type AdamWOptions, type SgdOptions } from './ops/optimise.js';
 export { svd, randomizedSvd, type Svd } from './linalg/svd.js';

@@ -1,10 +1,11 @@
+import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { attention, tf, type Tensor2D, type Tensor4D } from '../src/index.js';
-import { agrees, data, random, skip, start, type Data } from './against.js';
+import { attention, dropoutMask, tf, useBackend, type Tensor2D, type Tensor4D } from '../src/index.js';
+import { agrees, data, gradientHolds, random, skip, start, type Data } from './against.js';
 
 before(start);
 
-interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number }
+interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number; rate?: number }
 
 const padded = (...lengths: number[]) => (Tk: number): number[][] => lengths.map((n) => Array.from({ length: Tk }, (_, j) => Number(j < n)));
 
@@ -17,6 +18,8 @@ const CASES: Case[] = [
   { B: 2, Tq: 150, Tk: 150, H: 4, Hkv: 2, dh: 16, causal: true, mask: padded(150, 70)(150) },
   { B: 1, Tq: 1, Tk: 33, H: 4, Hkv: 2, dh: 64, causal: true },
   { B: 1, Tq: 12, Tk: 5, H: 1, Hkv: 1, dh: 40, causal: true },
+  { B: 2, Tq: 60, Tk: 150, H: 4, Hkv: 2, dh: 12, causal: true, mask: padded(150, 120)(150), rate: 0.3 },
+  { B: 3, Tq: 7, Tk: 7, H: 2, Hkv: 2, dh: 8, rate: 0.5 },
 ];
 
 /** Left padding: early queries of a causal head see masked keys only; and an example without a single key. */
@@ -28,9 +31,9 @@ const HIDDEN: Case[] = [
 const inputs = ({ B, Tq, Tk, H, Hkv, dh }: Case): Data[] => [
   random([B, Tq, H, dh]), random([B, Tk, Hkv, dh], 'float32', 1.2), random([B, Tk, Hkv, dh], 'float32', 0.8)];
 
-const run = ({ B, Tk, mask, causal, scale }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
+const run = ({ B, Tk, mask, causal, scale, rate = 0 }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
   const keyMask = mask ? (tf.tensor(data(mask.flat()).values, [B, Tk]) as Tensor2D) : null;
-  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, ...(scale && { scale }) });
+  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, dropout: dropoutMask(rate, 'weights', 1), ...(scale && { scale }) });
 };
 
 const name = ({ mask, ...c }: Case): string => `${JSON.stringify(c)}${mask ? ' masked' : ''}`;
@@ -54,4 +57,29 @@ test('large scores do not overflow', { skip }, () => {
 test('an input whose gradient is not asked for costs none', { skip }, () => {
   const c = CASES[2];
   agrees('gradient of v alone', (q, k, v) => tf.grad((w: tf.Tensor) => run(c)(q, k, w))(v), inputs(c), { tolerance: 1e-5 });
+});
+
+test('with dropped weights the gradients are those of finite differences', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  const c: Case = { B: 2, Tq: 6, Tk: 9, H: 2, Hkv: 1, dh: 4, causal: true, mask: padded(9, 6)(9), rate: 0.4 };
+  gradientHolds('dropped', run(c), inputs(c));
+});
+
+test('weights are dropped at the rate whatever the number of threads, independently from row to row, and the mean over masks is the whole', { skip }, async () => {
+  const [B, T, H] = [4, 64, 4];
+  // With v the identity and equal scores the result is the weights themselves, dropped: 0 or 1/(T·keep).
+  const [q, k] = [tf.zeros([B, T, H, T]), tf.zeros([B, T, H, T])] as Tensor4D[];
+  const v = tf.tile(tf.reshape(tf.eye(T), [1, T, 1, T]), [B, 1, H, 1]) as Tensor4D;
+  const weights = (seed: number): Float32Array => attention(q, k, v, { dropout: dropoutMask(0.25, seed) }).dataSync() as Float32Array;
+  const first = weights(0).slice();
+  await useBackend('cpu', { threads: 1 });
+  assert.deepEqual(weights(0), first);
+  const n = first.length, near = (value: number, want: number): void => assert.ok(Math.abs(value - want) < 5 * Math.sqrt(want * (1 - want) / n), `${value}, not ${want}`);
+  const share = (f: (i: number) => boolean): number => first.reduce((sum, _, i) => sum + Number(f(i)), 0) / n;
+  near(share((i) => first[i] === 0), 0.25);
+  for (const step of [1, 2, T, H * T, T * H * T]) near(share((i) => first[i] === 0 && first[(i + step) % n] === 0), 0.0625);
+  const seeds = 64, mean = new Float64Array(n);
+  for (let s = 0; s < seeds; s++) weights(s).forEach((w, i) => { mean[i] += w * T / seeds; });
+  const spread = Math.sqrt(mean.reduce((sum, m) => sum + (m - 1) ** 2, 0) / n), expected = Math.sqrt(0.25 / 0.75 / seeds);
+  assert.ok(Math.abs(spread / expected - 1) < 0.03, `spread ${spread}, not ${expected}`);
 });

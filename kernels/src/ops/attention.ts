@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { hasKernel, runKernel, withGradient } from '../fused.js';
+import { NOTHING, rowFactors, type Mask } from './dropout.js';
 
 export interface AttentionOptions {
   /** [B, Tk]: 1 where the key may be attended to, 0 where it may not (padding). */
@@ -8,6 +9,8 @@ export interface AttentionOptions {
   causal?: boolean;
   /** Default 1/√dh. */
   scale?: number;
+  /** Dropout of the attention weights, by the row (b, h, i) and the key: see dropoutMask. */
+  dropout?: Mask | null;
 }
 
 /**
@@ -15,23 +18,24 @@ export interface AttentionOptions {
  * head h reads key head ⌊h·Hkv/H⌋). Returns [B, Tq, H, dh]. The layout is what the projections write, so nothing is transposed.
  */
 export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions = {}): tf.Tensor4D {
-  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]) } = options;
-  if (!hasKernel('Attention')) return reference(q, k, v, mask, causal, scale);
+  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]), dropout } = options;
+  if (!hasKernel('Attention')) return reference(q, k, v, { ...options, scale });
+  const attrs = { causal, scale, ...(dropout ?? NOTHING) };
   return withGradient<tf.Tensor4D>(
     { q, k, v },
     (save) => {
-      const [out, stats] = runKernel<tf.Tensor[]>('Attention', { q, k, v, mask }, { causal, scale });
+      const [out, stats] = runKernel<tf.Tensor[]>('Attention', { q, k, v, mask }, attrs);
       save([q, k, v, out, stats, ...(mask ? [mask] : [])]);
       return out as tf.Tensor4D;
     },
     (dOut, [q, k, v, out, stats, mask]) => {
-      const [dq, dk, dv] = runKernel<tf.Tensor[]>('AttentionGrad', { q, k, v, mask, out, stats, dOut }, { causal, scale });
+      const [dq, dk, dv] = runKernel<tf.Tensor[]>('AttentionGrad', { q, k, v, mask, out, stats, dOut }, attrs);
       return { q: () => dq, k: () => dk, v: () => dv };
     },
   );
 }
 
-function reference(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, mask: tf.Tensor2D | null, causal: boolean, scale: number): tf.Tensor4D {
+function reference(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, { keyMask: mask, causal, scale, dropout }: AttentionOptions & { scale: number }): tf.Tensor4D {
   const [B, Tq, H] = q.shape;
   const [, Tk, Hkv] = k.shape;
   const keyHead = Int32Array.from({ length: H }, (_, h) => Math.floor(h * Hkv / H));
@@ -42,7 +46,9 @@ function reference(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, mask: tf.Tens
   let scores = tf.mul(tf.matMul(heads(q), heads(k), false, true), scale) as tf.Tensor4D;
   if (mask) scores = tf.add(scores, tf.reshape(tf.mul(tf.sub(1, mask), MASKED), [B, 1, 1, Tk]));
   if (causal) scores = tf.add(scores, causalMask(Tq, Tk));
-  return tf.transpose(tf.matMul(tf.softmax(scores), heads(v)), [0, 2, 1, 3]) as tf.Tensor4D;
+  const weights = tf.softmax(scores);
+  const kept = dropout ? tf.mul(weights, tf.tensor(rowFactors(B * H * Tq, Tk, dropout), weights.shape)) : weights;
+  return tf.transpose(tf.matMul(kept, heads(v)), [0, 2, 1, 3]) as tf.Tensor4D;
 }
 
 /** Large enough to vanish in the softmax, small enough that a row masked throughout stays finite. */
