@@ -7,21 +7,36 @@
 namespace graft {
 namespace {
 
-/** From argument `at` on: integers (B, Tq, H, width, Tk, Hkv, causal, and of dropout both keys and the bound), scale, keep. */
+/**
+ * From argument `at` on: integers (B, Tq, H, width, Tk, Hkv, causal, of dropout both keys and the bound, and perhaps starts), scale, keep.
+ * With starts, B + 1 of them, text b is rows [starts[b], starts[b + 1]) of q and of k, at most Tq = Tk of them.
+ */
 struct Geometry {
   int64_t B, Tq, H, width, Tk, Hkv, causal;
   float scale;
   Dropped drop;
+  std::vector<int64_t> starts;
 
   Geometry(const Args& args, int at) : scale(float(args.number(at + 1))) {
     const std::vector<int64_t> v = args.ints(at);
-    if (v.size() != 10) fail("attention: %zu numbers of geometry", v.size());
+    if (v.size() < 10) fail("attention: %zu numbers of geometry", v.size());
     B = v[0], Tq = v[1], H = v[2], width = v[3], Tk = v[4], Hkv = v[5], causal = v[6];
     drop = {0, uint32_t(v[7]), uint32_t(v[8]), uint32_t(v[9]), float(args.number(at + 2))};
     if (Hkv < 1 || H % Hkv || Tk < 1) fail("attention: %lld heads over %lld key heads of %lld keys", static_cast<long long>(H), static_cast<long long>(Hkv), static_cast<long long>(Tk));
+    starts.assign(v.begin() + 10, v.end());
+    bool fits = starts.empty() || (int64_t(starts.size()) == B + 1 && starts[0] == 0 && Tq == Tk);
+    for (size_t b = 1; fits && b < starts.size(); b++) fits = starts[b] > starts[b - 1] && starts[b] - starts[b - 1] <= Tq;
+    if (!fits) fail("attention: the starts of %lld texts are wrong", static_cast<long long>(B));
   }
-  int64_t queries() const { return B * Tq * H * width; }
-  int64_t keys() const { return B * Tk * Hkv * width; }
+  /** Queries of text b, and the queries and keys before it. */
+  int64_t length(int64_t b) const { return starts.empty() ? Tq : starts[size_t(b) + 1] - starts[size_t(b)]; }
+  int64_t queriesBefore(int64_t b) const { return starts.empty() ? b * Tq : starts[size_t(b)]; }
+  int64_t keysBefore(int64_t b) const { return starts.empty() ? b * Tk : starts[size_t(b)]; }
+  /** The first of a head's rows among those of all heads, text by text. */
+  int64_t firstRow(int64_t b, int64_t h) const { return queriesBefore(b) * H + h * length(b); }
+  int64_t rows() const { return queriesBefore(B) * H; }
+  int64_t queries() const { return rows() * width; }
+  int64_t keys() const { return keysBefore(B) * Hkv * width; }
 };
 
 struct Operands {
@@ -51,33 +66,33 @@ Operands operands(const Args& args, const Geometry& g, Scratch& scratch) {
 AttentionHead head(const Geometry& g, const Operands& o, int64_t b, int64_t h) {
   const int64_t kv = h * g.Hkv / g.H * g.width;
   AttentionHead out;
-  out.q = o.q + b * g.Tq * g.H * g.width + h * g.width;
-  out.k = o.k + b * g.Tk * g.Hkv * g.width + kv;
-  out.v = o.v + b * g.Tk * g.Hkv * g.width + kv;
+  out.q = o.q + g.queriesBefore(b) * g.H * g.width + h * g.width;
+  out.k = o.k + g.keysBefore(b) * g.Hkv * g.width + kv;
+  out.v = o.v + g.keysBefore(b) * g.Hkv * g.width + kv;
   out.qStep = g.H * g.width;
   out.kStep = g.Hkv * g.width;
-  out.Tq = g.Tq;
-  out.Tk = g.Tk;
+  out.Tq = g.length(b);
+  out.Tk = g.starts.empty() ? g.Tk : g.length(b);
   out.width = g.width;
   out.scale = g.scale;
   out.keyBias = o.bias ? o.bias + b * g.Tk : nullptr;
   out.causal = g.causal != 0;
   out.firstSure = o.firstSure[size_t(b)];
   out.drop = g.drop;
-  out.drop.firstRow = uint32_t((b * g.H + h) * g.Tq);
+  out.drop.firstRow = uint32_t(g.firstRow(b, h));
   return out;
 }
 
 }  // namespace
 }  // namespace graft
 
-/** attentionForward(q, k, v, mask | null, out, stats, geometry, scale, keep); stats: [B, H, Tq, 2]. */
+/** attentionForward(q, k, v, mask | null, out, stats, geometry, scale, keep); stats: [B, H, Tq, 2], or text by text [H, length, 2]. */
 GRAFT_EXPORT(attentionForward) {
   using namespace graft;
   Scratch scratch;
   const Geometry g(args, 6);
   const Operands o = operands(args, g, scratch);
-  float *out = args.outF32(4, g.queries()), *stats = args.outF32(5, g.B * g.H * g.Tq * 2);
+  float *out = args.outF32(4, g.queries()), *stats = args.outF32(5, g.rows() * 2);
   const int64_t blocks = g.B * g.H >= 4 * threadCount() ? 1 : (g.Tq + kQueryBlock - 1) / kQueryBlock;
   const int64_t rows = blocks == 1 ? g.Tq : kQueryBlock;
   parallelFor(g.B * g.H * blocks, 1, [&](int64_t begin, int64_t end) {
@@ -85,8 +100,9 @@ GRAFT_EXPORT(attentionForward) {
     float* space = own.floats(attentionScratch(g.Tk, g.width, false));
     for (int64_t job = begin; job < end; job++) {
       const int64_t b = job / blocks / g.H, h = job / blocks % g.H, i = job % blocks * rows;
-      attentionForward(head(g, o, b, h), i, std::min(g.Tq, i + rows), space, out + b * g.Tq * g.H * g.width + h * g.width,
-                       stats + (b * g.H + h) * g.Tq * 2);
+      if (i >= g.length(b)) continue;
+      attentionForward(head(g, o, b, h), i, std::min(g.length(b), i + rows), space, out + g.queriesBefore(b) * g.H * g.width + h * g.width,
+                       stats + g.firstRow(b, h) * 2);
     }
   });
 }
@@ -97,7 +113,7 @@ GRAFT_EXPORT(attentionGradient) {
   Scratch scratch;
   const Geometry g(args, 10);
   const Operands o = operands(args, g, scratch);
-  const float *out = args.f32(4, scratch, g.queries()), *stats = args.f32(5, scratch, g.B * g.H * g.Tq * 2), *dOut = args.f32(6, scratch, g.queries());
+  const float *out = args.f32(4, scratch, g.queries()), *stats = args.f32(5, scratch, g.rows() * 2), *dOut = args.f32(6, scratch, g.queries());
   float *dq = args.outF32(7, g.queries()), *dk = args.outF32(8, g.keys()), *dv = args.outF32(9, g.keys());
   const int64_t shared = g.H / g.Hkv;
   parallelFor(g.B * g.Hkv, 1, [&](int64_t begin, int64_t end) {
@@ -105,8 +121,8 @@ GRAFT_EXPORT(attentionGradient) {
     float* space = own.floats(attentionScratch(g.Tk, g.width, true));
     for (int64_t job = begin; job < end; job++) {
       const int64_t b = job / g.Hkv, kv = job % g.Hkv, h = kv * shared;
-      const int64_t atQ = b * g.Tq * g.H * g.width + h * g.width, atK = b * g.Tk * g.Hkv * g.width + kv * g.width;
-      attentionGradient(head(g, o, b, h), shared, out + atQ, dOut + atQ, stats + (b * g.H + h) * g.Tq * 2, space, dq + atQ, dk + atK, dv + atK);
+      const int64_t atQ = (g.queriesBefore(b) * g.H + h) * g.width, atK = (g.keysBefore(b) * g.Hkv + kv) * g.width;
+      attentionGradient(head(g, o, b, h), shared, out + atQ, dOut + atQ, stats + g.firstRow(b, h) * 2, space, dq + atQ, dk + atK, dv + atK);
     }
   });
 }

@@ -5,9 +5,14 @@ import { agrees, data, gradientHolds, random, skip, start, type Data } from './a
 
 before(start);
 
-interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number; rate?: number }
+interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number; rate?: number; lengths?: number[] }
 
 const padded = (...lengths: number[]) => (Tk: number): number[][] => lengths.map((n) => Array.from({ length: Tk }, (_, j) => Number(j < n)));
+
+const ragged = (lengths: number[], c: Omit<Case, 'B' | 'Tq' | 'Tk'>): Case => {
+  const tokens = lengths.reduce((a, b) => a + b, 0);
+  return { B: 1, Tq: tokens, Tk: tokens, lengths, ...c };
+};
 
 const CASES: Case[] = [
   { B: 2, Tq: 5, Tk: 5, H: 3, Hkv: 3, dh: 8 },
@@ -20,6 +25,8 @@ const CASES: Case[] = [
   { B: 1, Tq: 12, Tk: 5, H: 1, Hkv: 1, dh: 40, causal: true },
   { B: 2, Tq: 60, Tk: 150, H: 4, Hkv: 2, dh: 12, causal: true, mask: padded(150, 120)(150), rate: 0.3 },
   { B: 3, Tq: 7, Tk: 7, H: 2, Hkv: 2, dh: 8, rate: 0.5 },
+  ragged([3, 1, 8], { H: 2, Hkv: 2, dh: 8 }), ragged([130, 2, 60, 57], { H: 4, Hkv: 2, dh: 16, causal: true, scale: 0.3 }),
+  ragged([5, 9, 2], { H: 4, Hkv: 2, dh: 8, rate: 0.4 }), ragged([70], { H: 1, Hkv: 1, dh: 32 }),
 ];
 
 /** Left padding: early queries of a causal head see masked keys only; and an example without a single key. */
@@ -31,9 +38,9 @@ const HIDDEN: Case[] = [
 const inputs = ({ B, Tq, Tk, H, Hkv, dh }: Case): Data[] => [
   random([B, Tq, H, dh]), random([B, Tk, Hkv, dh], 'float32', 1.2), random([B, Tk, Hkv, dh], 'float32', 0.8)];
 
-const run = ({ B, Tk, mask, causal, scale, rate = 0 }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
+const run = ({ B, Tk, mask, causal, scale, rate = 0, lengths }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
   const keyMask = mask ? (tf.tensor(data(mask.flat()).values, [B, Tk]) as Tensor2D) : null;
-  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, dropout: dropoutMask(rate, 'weights', 1), ...(scale && { scale }) });
+  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, lengths, dropout: dropoutMask(rate, 'weights', 1), ...(scale && { scale }) });
 };
 
 const name = ({ mask, ...c }: Case): string => `${JSON.stringify(c)}${mask ? ' masked' : ''}`;
@@ -47,6 +54,24 @@ test('its gradients equal those of the reference', { skip }, () => {
     const dy = random([c.B, c.Tq, c.H, c.dh], 'float32', 0.5);
     agrees(`gradients of ${name(c)}`, (...t) => tf.grads(run(c))(t, tf.tensor(dy.values, dy.shape)), inputs(c), { tolerance: 1e-5 });
   }
+});
+
+test('texts one after another give what each gives alone', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  const lengths = [4, 11, 2], c = ragged(lengths, { H: 4, Hkv: 2, dh: 8, causal: true });
+  tf.tidy(() => {
+    const [q, k, v] = inputs(c).map((d) => tf.tensor(d.values, d.shape as [number, number, number, number]) as Tensor4D);
+    const whole = [...run(c)(q, k, v).dataSync()];
+    const parts = [q, k, v].map((t) => tf.split(t, lengths, 1) as Tensor4D[]);
+    assert.deepEqual(whole, lengths.flatMap((_, b) => [...attention(parts[0][b], parts[1][b], parts[2][b], { causal: true }).dataSync()]));
+  });
+});
+
+test('lengths that do not add up are refused', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  const t = tf.zeros([1, 5, 1, 4]) as Tensor4D;
+  assert.throws(() => attention(t, t, t, { lengths: [2, 4] }), /texts of 6 tokens in q of shape \[1,5,1,4\]/);
+  assert.throws(() => attention(t, t, t, { lengths: [5, 0] }), /the starts of 2 texts are wrong/);
 });
 
 test('large scores do not overflow', { skip }, () => {

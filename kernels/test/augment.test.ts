@@ -13,7 +13,7 @@ const STILL: Augmentation = {
 /** Pixels a little beyond [0, 1] on both sides. */
 const image = (shape: [number, number, number, number], seed = 0) => data(Array.from({ length: sizeOf(shape) }, ((rng) => () => Math.fround(rng.uniform(-0.1, 1.1)))(new Rng(seed))), shape);
 const run = (x: ReturnType<typeof image>, ...draws: Augmentation[]): number[] =>
-  tf.tidy(() => [...augmentImages(tf.tensor(x.values, x.shape) as Tensor4D, draws).dataSync()]);
+  tf.tidy(() => [...augmentImages(tf.tensor(x.values, x.shape as [number, number, number, number]) as Tensor4D, draws).dataSync()]);
 const reversed = <T>(items: readonly T[]): T[] => [...items].reverse();
 
 test('the native augmentation is the reference', { skip }, () => {

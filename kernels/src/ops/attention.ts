@@ -11,6 +11,8 @@ export interface AttentionOptions {
   scale?: number;
   /** Dropout of the attention weights, by the row (b, h, i) and the key: see dropoutMask. */
   dropout?: Mask | null;
+  /** Texts of these lengths stand one after another in q, k and v, [1, Σ lengths, H, dh]; each sees itself alone. No keyMask then. */
+  lengths?: readonly number[];
 }
 
 /**
@@ -18,9 +20,9 @@ export interface AttentionOptions {
  * head h reads key head ⌊h·Hkv/H⌋). Returns [B, Tq, H, dh]. The layout is what the projections write, so nothing is transposed.
  */
 export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions = {}): tf.Tensor4D {
-  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]), dropout } = options;
-  if (!hasKernel('Attention')) return reference(q, k, v, { ...options, scale });
-  const attrs = { causal, scale, ...(dropout ?? NOTHING) };
+  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]), dropout, lengths } = options;
+  if (!hasKernel('Attention')) return lengths ? apart(q, k, v, { ...options, scale }, lengths) : reference(q, k, v, { ...options, scale });
+  const attrs = { causal, scale, ...(lengths && { lengths }), ...(dropout ?? NOTHING) };
   return withGradient<tf.Tensor4D>(
     { q, k, v },
     (save) => {
@@ -35,7 +37,19 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, option
   );
 }
 
-function reference(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, { keyMask: mask, causal, scale, dropout }: AttentionOptions & { scale: number }): tf.Tensor4D {
+/** Text by text; rows of dropped weights are counted on from one to the next. */
+function apart(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions & { scale: number }, lengths: readonly number[]): tf.Tensor4D {
+  let first = 0, rows = 0;
+  return tf.concat(lengths.map((n) => {
+    const [x, y, z] = [q, k, v].map((t) => tf.slice(t, [0, first, 0, 0], [1, n, -1, -1]));
+    const out = reference(x, y, z, options, rows);
+    first += n;
+    rows += n * q.shape[2];
+    return out;
+  }), 1) as tf.Tensor4D;
+}
+
+function reference(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, { keyMask: mask, causal, scale, dropout }: AttentionOptions & { scale: number }, firstRow = 0): tf.Tensor4D {
   const [B, Tq, H] = q.shape;
   const [, Tk, Hkv] = k.shape;
   const keyHead = Int32Array.from({ length: H }, (_, h) => Math.floor(h * Hkv / H));
@@ -47,7 +61,7 @@ function reference(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, { keyMask: ma
   if (mask) scores = tf.add(scores, tf.reshape(tf.mul(tf.sub(1, mask), MASKED), [B, 1, 1, Tk]));
   if (causal) scores = tf.add(scores, causalMask(Tq, Tk));
   const weights = tf.softmax(scores);
-  const kept = dropout ? tf.mul(weights, tf.tensor(rowFactors(B * H * Tq, Tk, dropout), weights.shape)) : weights;
+  const kept = dropout ? tf.mul(weights, tf.tensor(rowFactors(firstRow, B * H * Tq, Tk, dropout), weights.shape)) : weights;
   return tf.transpose(tf.matMul(kept, heads(v)), [0, 2, 1, 3]) as tf.Tensor4D;
 }
 

@@ -28,11 +28,11 @@ function factors(size: number, mask: Mask): Float32Array {
   return Float32Array.from({ length: size }, (_, i) => (hash(i, mask) >>> 0 < mask.below ? 0 : mask.keep));
 }
 
-/** What multiplies each element of rows × columns where rows are hashed once: splitmix32's stream from the hash of the row. */
-export function rowFactors(rows: number, columns: number, mask: Mask): Float32Array {
+/** What multiplies each element of rows × columns, from row `first` on, where rows are hashed once: splitmix32's stream from the hash of the row. */
+export function rowFactors(first: number, rows: number, columns: number, mask: Mask): Float32Array {
   const out = new Float32Array(rows * columns);
   for (let i = 0; i < rows; i++) {
-    const row = hash(i, mask);
+    const row = hash(first + i, mask);
     for (let j = 0; j < columns; j++) out[i * columns + j] = hash32(row + Math.imul(j, 0x9e3779b9)) >>> 0 < mask.below ? 0 : mask.keep;
   }
   return out;
