@@ -34,6 +34,7 @@ const command: Command = {
     power: { type: 'number', describe: 'polynomial: its exponent', default: 1, min: 0 },
     clip: { type: 'number', metavar: 'NORM', describe: 'largest global norm of the gradient; 0: any', default: 1, min: 0 },
     accumulate: { type: 'number', metavar: 'N', describe: 'batches summed up for one optimiser step', default: 1, min: 1 },
+    backboneDropout: { type: 'string', describe: 'dropout of the frozen model while training: what its config.json says, or none, which is faster', choices: ['checkpoint', 'off'], default: 'checkpoint' },
     valid: { type: 'string', metavar: 'FILE', describe: 'validation data' },
     validShare: { type: 'number', metavar: 'SHARE', describe: 'or this share of the training data', min: 0, max: 0.9 },
     evalEvery: { type: 'number', metavar: 'N', describe: 'validate every N steps; default: every epoch', min: 1 },

@@ -1,6 +1,6 @@
 import { tf, type Tensor, type Tensor2D } from '@graft/kernels';
 import { assemble } from './assemble.js';
-import { activationOf, count } from './config.js';
+import { activationOf, count, dropoutRate } from './config.js';
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, scaleAndShift, type HeadLayouts } from './heads.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
@@ -15,6 +15,7 @@ export default function bert(checkpoint: Headers): Model {
   const { d, std, rows } = encoder;
   m.layer = encoder.layers;
   const pooler = m.linear(`${prefix}pooler.dense`, 'pooler', [d, d], { bias: `${prefix}pooler.dense.bias` });
+  const drop = m.dropout('dropout', encoder.classifierDropout);
   const classifier = m.headLinear('classifier', d);
   const transform = m.linear('cls.predictions.transform.dense', 'head', [d, d], { bias: 'cls.predictions.transform.dense.bias' });
   const norm = m.norm('cls.predictions.transform.LayerNorm', 'layer', d, encoder.epsilon, 'head');
@@ -24,11 +25,11 @@ export default function bert(checkpoint: Headers): Model {
     classify: {
       tensors: (head) => dense('classifier', outputs(head), d, std),
       below: dense(`${prefix}pooler.dense`, d, d, std),
-      logits: (f, { hidden }) => classifier(f, pooler(f, firstToken(hidden), 'tanh')),
+      logits: (f, { hidden }) => classifier(f, drop(f, pooler(f, firstToken(hidden), 'tanh'))),
     },
     tag: {
       tensors: (head) => dense('classifier', outputs(head), d, std),
-      logits: (f, { hidden }) => classifier(f, hidden),
+      logits: (f, { hidden }) => classifier(f, drop(f, hidden)),
     },
     mlm: {
       tensors: () => [],
@@ -58,9 +59,11 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
   const type = m.embedding(`${at}.token_type_embeddings`, 'type');
   const segmented = checkpoint.info(`${at}.token_type_embeddings.weight`).shape[0] > 1;
   const norm = m.norm(`${at}.LayerNorm`, 'layer', d, epsilon);
+  const dropout = dropoutRate(checkpoint, 'hidden_dropout_prob', 0.1);
+  const drop = m.dropout(`${at}.dropout`, dropout);
   const places = checkpoint.info(`${at}.position_embeddings.weight`).shape[0];
   const activation = activationOf(checkpoint, 'hidden_act', 'gelu');
-  const shape: Shape = { d, heads, inner: count(checkpoint, 'intermediate_size'), epsilon, activation };
+  const shape: Shape = { d, heads, inner: count(checkpoint, 'intermediate_size'), epsilon, activation, dropout, attentionDropout: dropoutRate(checkpoint, 'attention_probs_dropout_prob', 0.1) };
   const blocks = Array.from({ length: layers }, (_, i) => bertLayer(m, i, `${prefix}encoder.layer.${i}`, shape));
 
   /** Prompts stand among the word embeddings, so position, type and norm are applied to them as well. */
@@ -69,30 +72,31 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
     const [B, T] = tokens.x.shape as number[];
     const placed = tf.add(tokens.x, position(f, positions(f, T, places, firstPosition)));
     const segments = types && segmented ? tf.pad(types, [[0, 0], [tokens.prompts, 0]]) : tf.zeros([B, T], 'int32');
-    return { ...tokens, x: norm(f, tf.add(placed, type(f, segments))) };
+    return { ...tokens, x: drop(f, norm(f, tf.add(placed, type(f, segments)))) };
   };
   const backbone = (f: Forward, batch: Batch): Features => {
     const { x, mask, prompts } = f.stem(() => embed(f, batch as TextBatch));
     return features(blocks.reduce((h, block) => block(f, h, mask), x), { mask, prompts });
   };
   const parts = { input: 'text' as const, hiddenSize: d, layers, maxLength: places - firstPosition, defaultTargets: ['query', 'value'], backbone };
-  return { parts, d, layers, epsilon, activation, table, rows: checkpoint.info(table).shape[0], std: count(checkpoint, 'initializer_range', 0.02) };
+  const classifierDropout = dropoutRate(checkpoint, 'classifier_dropout', dropout);
+  return { parts, d, layers, epsilon, activation, classifierDropout, table, rows: checkpoint.info(table).shape[0], std: count(checkpoint, 'initializer_range', 0.02) };
 }
 
-interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf> }
+interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; attentionDropout: number }
 
-function bertLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation }: Shape) {
+function bertLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation, dropout, attentionDropout }: Shape) {
   const block = m.block(i, at, [d, d]);
   const query = m.linear(`${at}.attention.self.query`, 'query', [d, d]);
   const key = m.linear(`${at}.attention.self.key`, 'key', [d, d]);
   const value = m.linear(`${at}.attention.self.value`, 'value', [d, d]);
-  const attention = m.attention(`${at}.attention.self`, d, { heads, kvHeads: heads, headDim: d / heads });
+  const attention = m.attention(`${at}.attention.self`, d, { heads, kvHeads: heads, headDim: d / heads, dropout: attentionDropout });
   const project = m.linear(`${at}.attention.output.dense`, 'output', [d, d]);
-  const attend = m.output('attention.output', `${at}.attention.output`, d, true);
+  const attend = m.output('attention.output', `${at}.attention.output`, d, { postNorm: true, dropout });
   const norm1 = m.norm(`${at}.attention.output.LayerNorm`, 'layer', d, epsilon);
   const up = m.linear(`${at}.intermediate.dense`, 'up', [d, inner]);
   const down = m.linear(`${at}.output.dense`, 'down', [inner, d]);
-  const feed = m.output('ffn.output', `${at}.output`, d, true);
+  const feed = m.output('ffn.output', `${at}.output`, d, { postNorm: true, dropout });
   const norm2 = m.norm(`${at}.output.LayerNorm`, 'layer', d, epsilon);
   const scale = 1 / Math.sqrt(d / heads);
 

@@ -9,6 +9,13 @@ export function count({ config, path }: Headers, key: string, otherwise?: number
   return value;
 }
 
+/** A rate of dropout that config.json gives under `key`; `otherwise` is what transformers assumes. @throws GraftError (65) outside [0, 1] */
+export function dropoutRate(checkpoint: Headers, key: string, otherwise: number): number {
+  const rate = count(checkpoint, key, otherwise);
+  if (!(rate >= 0 && rate <= 1)) throw dataError(`${checkpoint.path}/config.json: ${key} is ${rate}, not a rate between 0 and 1`);
+  return rate;
+}
+
 const ACTIVATIONS: Record<string, Activation> = {
   relu: 'relu', gelu: 'gelu', gelu_new: 'gelu_new', gelu_pytorch_tanh: 'gelu_new', silu: 'silu', swish: 'silu', tanh: 'tanh', sigmoid: 'sigmoid',
 };

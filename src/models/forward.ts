@@ -1,4 +1,4 @@
-import { activate, attention, batchNorm, conv2d, embedding, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { activate, attention, batchNorm, conv2d, dropout, dropoutMask, embedding, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import type { AttentionInput, Pass, Site, SiteCall, Tokens } from './site.js';
 
@@ -12,6 +12,8 @@ export interface ForwardOptions {
   train?: boolean;
   seed?: number;
   step?: number;
+  /** In training the checkpoint's own dropout acts as well, not the grafts' alone. */
+  modelDropout?: boolean;
   /** Record the output of every block in `taps`. */
   taps?: boolean;
   route?: Pass['route'];
@@ -130,7 +132,8 @@ export class Forward implements Pass {
   /** Per-head attention; grafts may extend keys and values or add to the result. Returns [B, Tq, H, dh]. */
   attention(name: string, x: Tensor, input: AttentionInput): Tensor4D {
     const site = this.site('attention', name);
-    let run = ({ q, k, v, ...o }: AttentionInput): Tensor4D => attention(q, k, v, o);
+    const mask = dropoutMask(this.modelRate(site.dropout), ...this.modelSeed('attention', name));
+    let run = ({ q, k, v, ...o }: AttentionInput): Tensor4D => attention(q, k, v, { ...o, dropout: mask });
     for (const graft of this.grafts) {
       const change = graft.attentionChange(site);
       if (change) {
@@ -143,7 +146,21 @@ export class Forward implements Pass {
 
   /** What a sub-layer writes, before its residual addition. */
   output(kind: 'attention.output' | 'ffn.output', name: string, x: Tensor, base: (x: Tensor) => Tensor, extra: Pick<SiteCall, 'stream' | 'norm' | 'mid'>): Tensor {
-    return this.at(this.site(kind, name), x, base, extra);
+    const site = this.site(kind, name);
+    return this.at(site, x, (z) => this.dropout(name, base(z), site.dropout, kind), extra);
+  }
+
+  /** The model's own dropout of hidden states. Outside training it leaves them as they are. */
+  dropout(name: string, x: Tensor, rate?: number, kind = 'hidden'): Tensor {
+    return dropout(x, this.modelRate(rate), ...this.modelSeed(kind, name));
+  }
+
+  private modelRate(rate = 0): number {
+    return this.train && this.options.modelDropout ? rate : 0;
+  }
+
+  private modelSeed(kind: string, name: string): (string | number)[] {
+    return ['model', this.seed, this.step, kind, name];
   }
 
   /** The token sequence that enters the first block; grafts may lengthen it. */

@@ -1,6 +1,6 @@
 import { tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import { assemble } from './assemble.js';
-import { activationOf, count } from './config.js';
+import { activationOf, count, dropoutRate } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
@@ -16,15 +16,19 @@ export default function gpt2(checkpoint: Headers): Model {
   const word = m.embedding(`${prefix}wte`, 'embed');
   const enter = m.tokens(d);
   const position = m.embedding(`${prefix}wpe`, 'position');
+  const drop = m.dropout(`${prefix}drop`, dropoutRate(checkpoint, 'embd_pdrop', 0.1));
   const places = checkpoint.info(`${prefix}wpe.weight`).shape[0];
-  const shape: Shape = { d, heads, inner: count(checkpoint, 'n_inner', 4 * d), epsilon, activation: activationOf(checkpoint, 'activation_function', 'gelu_new') };
+  const shape: Shape = {
+    d, heads, inner: count(checkpoint, 'n_inner', 4 * d), epsilon, activation: activationOf(checkpoint, 'activation_function', 'gelu_new'),
+    dropout: dropoutRate(checkpoint, 'resid_pdrop', 0.1), attentionDropout: dropoutRate(checkpoint, 'attn_pdrop', 0.1),
+  };
   const blocks = Array.from({ length: layers }, (_, i) => gpt2Layer(m, i, `${prefix}h.${i}`, shape));
   m.layer = layers;
   const norm = m.norm(`${prefix}ln_f`, 'layer', d, epsilon);
 
   const embed = (f: Forward, { ids, mask }: TextBatch) => {
     const tokens = enter(f, { x: word(f, ids), mask, prompts: 0 });
-    return { ...tokens, x: tf.add(tokens.x, position(f, positions(f, tokens.x.shape[1]!, places))) };
+    return { ...tokens, x: drop(f, tf.add(tokens.x, position(f, positions(f, tokens.x.shape[1]!, places)))) };
   };
   const backbone = (f: Forward, batch: Batch): Features => {
     const { x, mask, prompts } = f.stem(() => embed(f, batch as TextBatch));
@@ -36,19 +40,19 @@ export default function gpt2(checkpoint: Headers): Model {
   });
 }
 
-interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf> }
+interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; attentionDropout: number }
 
-function gpt2Layer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation }: Shape) {
+function gpt2Layer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation, dropout, attentionDropout }: Shape) {
   const block = m.block(i, at, [d, d]);
   const norm1 = m.norm(`${at}.ln_1`, 'layer', d, epsilon);
   const qkv = m.linear(`${at}.attn.c_attn`, 'qkv', [d, 3 * d], { transposed: true });
-  const attention = m.attention(`${at}.attn`, d, { heads, kvHeads: heads, headDim: d / heads });
+  const attention = m.attention(`${at}.attn`, d, { heads, kvHeads: heads, headDim: d / heads, dropout: attentionDropout });
   const project = m.linear(`${at}.attn.c_proj`, 'output', [d, d], { transposed: true });
-  const attend = m.output('attention.output', `${at}.attn`, d);
+  const attend = m.output('attention.output', `${at}.attn`, d, { dropout });
   const norm2 = m.norm(`${at}.ln_2`, 'layer', d, epsilon);
   const up = m.linear(`${at}.mlp.c_fc`, 'up', [d, inner], { transposed: true });
   const down = m.linear(`${at}.mlp.c_proj`, 'down', [inner, d], { transposed: true });
-  const feed = m.output('ffn.output', `${at}.mlp`, d);
+  const feed = m.output('ffn.output', `${at}.mlp`, d, { dropout });
   const scale = 1 / Math.sqrt(d / heads);
 
   return (f: Forward, x: Tensor, keyMask: Tensor2D | null): Tensor => block(f, x, (x) => {

@@ -1,7 +1,7 @@
 import { rotary, tf, type Tensor, type Tensor2D } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
-import { activationOf, count } from './config.js';
+import { activationOf, count, dropoutRate } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
@@ -17,6 +17,7 @@ export default function llama(checkpoint: Headers): Model {
   const shape: Shape = {
     d, heads, kvHeads: count(checkpoint, 'num_key_value_heads', heads), headDim: count(checkpoint, 'head_dim', d / heads),
     inner: count(checkpoint, 'intermediate_size'), epsilon: count(checkpoint, 'rms_norm_eps', 1e-6), activation: activationOf(checkpoint, 'hidden_act', 'silu'),
+    dropout: dropoutRate(checkpoint, 'attention_dropout', 0),
   };
   const maxLength = count(checkpoint, 'max_position_embeddings', 2048);
   const window = slidingWindow(checkpoint);
@@ -46,15 +47,15 @@ function slidingWindow({ config }: Headers): number {
   return off ? Infinity : (config.sliding_window as number);
 }
 
-interface Shape { d: number; heads: number; kvHeads: number; headDim: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf> }
+interface Shape { d: number; heads: number; kvHeads: number; headDim: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number }
 
-function llamaLayer(m: Modules, i: number, at: string, { d, heads, kvHeads, headDim, inner, epsilon, activation }: Shape) {
+function llamaLayer(m: Modules, i: number, at: string, { d, heads, kvHeads, headDim, inner, epsilon, activation, dropout }: Shape) {
   const block = m.block(i, at, [d, d]);
   const norm1 = m.norm(`${at}.input_layernorm`, 'rms', d, epsilon);
   const query = m.linear(`${at}.self_attn.q_proj`, 'query', [d, heads * headDim]);
   const key = m.linear(`${at}.self_attn.k_proj`, 'key', [d, kvHeads * headDim]);
   const value = m.linear(`${at}.self_attn.v_proj`, 'value', [d, kvHeads * headDim]);
-  const attention = m.attention(`${at}.self_attn`, d, { heads, kvHeads, headDim });
+  const attention = m.attention(`${at}.self_attn`, d, { heads, kvHeads, headDim, dropout });
   const project = m.linear(`${at}.self_attn.o_proj`, 'output', [heads * headDim, d]);
   const attend = m.output('attention.output', `${at}.self_attn`, d);
   const norm2 = m.norm(`${at}.post_attention_layernorm`, 'rms', d, epsilon);

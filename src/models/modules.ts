@@ -52,14 +52,15 @@ export class Modules {
     return (f, x) => f.norm(name, x);
   }
 
-  attention(name: string, dim: number, heads: { heads: number; kvHeads: number; headDim: number }): (f: Forward, x: Tensor, input: AttentionInput) => Tensor4D {
+  /** @param heads with the rate of dropout of the attention weights */
+  attention(name: string, dim: number, heads: { heads: number; kvHeads: number; headDim: number; dropout: number }): (f: Forward, x: Tensor, input: AttentionInput) => Tensor4D {
     this.add({ name, kind: 'attention', role: 'self', dimIn: dim, dimOut: heads.heads * heads.headDim, ...heads });
     return (f, x, input) => f.attention(name, x, input);
   }
 
-  /** A sub-layer, up to what it writes before the residual addition. */
-  output(kind: 'attention.output' | 'ffn.output', name: string, dim: number, postNorm = false): (f: Forward, x: Tensor, base: (x: Tensor) => Tensor, extra: Pick<SiteCall, 'stream' | 'norm' | 'mid'>) => Tensor {
-    this.add({ name, kind, role: kind, dimIn: dim, dimOut: dim, postNorm });
+  /** A sub-layer, up to what it writes before the residual addition. Its own dropout lies beneath the grafts' changes. */
+  output(kind: 'attention.output' | 'ffn.output', name: string, dim: number, own: Pick<Site, 'postNorm' | 'dropout'> = {}): (f: Forward, x: Tensor, base: (x: Tensor) => Tensor, extra: Pick<SiteCall, 'stream' | 'norm' | 'mid'>) => Tensor {
+    this.add({ name, kind, role: kind, dimIn: dim, dimOut: dim, ...own });
     return (f, x, base, extra) => f.output(kind, name, x, base, extra);
   }
 
@@ -68,6 +69,11 @@ export class Modules {
     this.layer = layer;
     this.add({ name, kind: 'block', role: 'block', dimIn: dims[0], dimOut: dims[1] });
     return (f, x, run) => f.block(name, x, run);
+  }
+
+  /** Dropout of hidden states; no site, as it only acts in training. */
+  dropout(name: string, rate: number): (f: Forward, x: Tensor) => Tensor {
+    return (f, x) => f.dropout(name, x, rate);
   }
 
   tokens(dim: number): (f: Forward, tokens: Tokens) => Tokens {

@@ -13,6 +13,7 @@ export default function roberta(checkpoint: Headers): Model {
   const { d, std, rows } = encoder;
   m.layer = encoder.layers;
   const tagger = m.headLinear('classifier', d);
+  const [drop, dropAgain] = ['dropout', 'classifier.dropout'].map((name) => m.dropout(name, encoder.classifierDropout));
   const hiddenLayer = m.linear('classifier.dense', 'head', [d, d], { bias: 'classifier.dense.bias' });
   const project = m.headLinear('classifier.out_proj', d);
   const transform = m.linear('lm_head.dense', 'head', [d, d], { bias: 'lm_head.dense.bias' });
@@ -22,11 +23,11 @@ export default function roberta(checkpoint: Headers): Model {
   const heads: HeadLayouts = {
     classify: {
       tensors: (head) => [...dense('classifier.dense', d, d, std), ...dense('classifier.out_proj', outputs(head), d, std)],
-      logits: (f, { hidden }) => project(f, hiddenLayer(f, firstToken(hidden), 'tanh')),
+      logits: (f, { hidden }) => project(f, dropAgain(f, hiddenLayer(f, drop(f, firstToken(hidden)), 'tanh'))),
     },
     tag: {
       tensors: (head) => dense('classifier', outputs(head), d, std),
-      logits: (f, { hidden }) => tagger(f, hidden),
+      logits: (f, { hidden }) => tagger(f, drop(f, hidden)),
     },
     mlm: {
       tensors: () => [],

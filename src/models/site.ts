@@ -39,6 +39,8 @@ export interface Site {
   /** LayerNorm follows the residual addition (BERT) rather than preceding the sub-layer. */
   postNorm?: boolean;
   conv?: { kernel: [number, number]; stride: number; padding: number };
+  /** The model's own rate of dropout: of the attention weights, or of what a sub-layer writes. */
+  dropout?: number;
   /** Norm sites: with statistics per batch, or per token. */
   norm?: { type: 'batch' | 'layer' | 'rms'; epsilon: number };
 }

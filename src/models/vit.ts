@@ -1,6 +1,6 @@
 import { tf, type Tensor } from '@graft/kernels';
 import { assemble } from './assemble.js';
-import { activationOf, count } from './config.js';
+import { activationOf, count, dropoutRate } from './config.js';
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, type HeadLayouts } from './heads.js';
 import { normalise, preprocessing } from './image.js';
@@ -20,7 +20,12 @@ export default function vit(checkpoint: Headers): Model {
   const pixels = m.pixels();
   const patches = m.conv(`${at}.patch_embeddings.projection`, 'patch', [count(checkpoint, 'num_channels', 3), d], patch, patch);
   const enter = m.tokens(d);
-  const shape: Shape = { d, heads, inner: count(checkpoint, 'intermediate_size', 4 * d), epsilon, activation: activationOf(checkpoint, 'hidden_act', 'gelu') };
+  const dropout = dropoutRate(checkpoint, 'hidden_dropout_prob', 0);
+  const drop = m.dropout(`${at}.dropout`, dropout);
+  const shape: Shape = {
+    d, heads, inner: count(checkpoint, 'intermediate_size', 4 * d), epsilon, activation: activationOf(checkpoint, 'hidden_act', 'gelu'),
+    dropout, attentionDropout: dropoutRate(checkpoint, 'attention_probs_dropout_prob', 0),
+  };
   const blocks = Array.from({ length: layers }, (_, i) => vitLayer(m, i, `${prefix}encoder.layer.${i}`, shape));
   m.layer = layers;
   const norm = m.norm(`${prefix}layernorm`, 'layer', d, epsilon);
@@ -32,7 +37,7 @@ export default function vit(checkpoint: Headers): Model {
     const [B, h, w] = x.shape;
     const cls = tf.tile(tf.reshape(f.weight(`${at}.cls_token`), [1, 1, d]), [B, 1, 1]);
     const sequence = tf.concat([cls, tf.reshape(x, [B, h * w, d])], 1);
-    return enter(f, { x: tf.add(sequence, f.weight(`${at}.position_embeddings`)), mask: null, prompts: 0 });
+    return enter(f, { x: drop(f, tf.add(sequence, f.weight(`${at}.position_embeddings`))), mask: null, prompts: 0 });
   };
   const backbone = (f: Forward, batch: Batch): Features => {
     const tokens = f.stem(() => embed(f, batch as ImageBatch));
@@ -48,21 +53,21 @@ export default function vit(checkpoint: Headers): Model {
   });
 }
 
-interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf> }
+interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; attentionDropout: number }
 
-function vitLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation }: Shape) {
+function vitLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation, dropout, attentionDropout }: Shape) {
   const block = m.block(i, at, [d, d]);
   const norm1 = m.norm(`${at}.layernorm_before`, 'layer', d, epsilon);
   const query = m.linear(`${at}.attention.attention.query`, 'query', [d, d]);
   const key = m.linear(`${at}.attention.attention.key`, 'key', [d, d]);
   const value = m.linear(`${at}.attention.attention.value`, 'value', [d, d]);
-  const attention = m.attention(`${at}.attention.attention`, d, { heads, kvHeads: heads, headDim: d / heads });
+  const attention = m.attention(`${at}.attention.attention`, d, { heads, kvHeads: heads, headDim: d / heads, dropout: attentionDropout });
   const project = m.linear(`${at}.attention.output.dense`, 'output', [d, d]);
-  const attend = m.output('attention.output', `${at}.attention.output`, d);
+  const attend = m.output('attention.output', `${at}.attention.output`, d, { dropout });
   const norm2 = m.norm(`${at}.layernorm_after`, 'layer', d, epsilon);
   const up = m.linear(`${at}.intermediate.dense`, 'up', [d, inner]);
   const down = m.linear(`${at}.output.dense`, 'down', [inner, d]);
-  const feed = m.output('ffn.output', `${at}.output`, d);
+  const feed = m.output('ffn.output', `${at}.output`, d, { dropout });
   const scale = 1 / Math.sqrt(d / heads);
 
   return (f: Forward, x: Tensor): Tensor => block(f, x, (x) => {

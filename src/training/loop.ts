@@ -13,6 +13,8 @@ export interface LoopOptions extends BatchOptions {
   accumulate: number;
   /** Largest global norm of the gradient; 0: no clipping. */
   clip: number;
+  /** The checkpoint's own dropout acts. */
+  modelDropout?: boolean;
   /** Weight decay reaches biases and norms too (tensors of rank 0 and 1), which are exempt otherwise. */
   decayAll?: boolean;
   /** Learning rate of a step, 0 at the first. */
@@ -72,7 +74,7 @@ export class Loop {
     let total: Scalar | undefined;
     micro.forEach(({ inputs, targets }, m) => {
       const { value, grads } = tf.variableGrads(() => tf.tidy(() => {
-        const logits = this.p.runtime.logits(inputs, { train: true, seed: this.o.seed, step: step * this.o.accumulate + m }, targets.positions);
+        const logits = this.p.runtime.logits(inputs, { train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout }, targets.positions);
         const loss = tf.div(this.objective.loss(logits, targets, this.p.options), terms) as Scalar;
         return m === 0 ? this.withPenalties(loss) : loss;
       }), [...trained.values()]);

@@ -99,7 +99,7 @@ class Run {
     this.totalSteps = args.steps ?? Math.ceil(args.epochs * this.perEpoch - 1e-9);
     const rate = schedule({ kind: args.schedule as ScheduleKind, warmup: args.warmup, totalSteps: this.totalSteps, lr: args.lr, lrEnd: args.lrEnd, power: args.power });
     this.optimiser = new Optimiser(optimiserOptions(args));
-    this.loop = new Loop(objective, data.examples, data.p, graft, this.optimiser, { ...o, totalSteps: this.totalSteps, rate }, (e) => this.log.write(e));
+    this.loop = new Loop(objective, data.examples, data.p, graft, this.optimiser, { ...o, totalSteps: this.totalSteps, rate, modelDropout: args.backboneDropout === 'checkpoint' }, (e) => this.log.write(e));
     this.validation = held && new Validation(objective, held, batchSize, args.metric);
     this.id = identity(args, given, data, held);
   }

@@ -27,6 +27,16 @@ test('a LoRA learns what the blank encoder does not know', () => {
   assert.ok(accuracy(out) > accuracy(start) + 0.15, `${accuracy(start)} → ${accuracy(out)}`);
 });
 
+test('the encoder drops as its configuration says, unless told otherwise', () => {
+  const [dropped, again, whole] = [[], ['--backbone-dropout', 'checkpoint'], ['--backbone-dropout', 'off']].map((o) => {
+    const log = join(folder, 'dropout.jsonl');
+    must([...train('--steps', '2', '--log', log, ...o), '-o', '/dev/null']);
+    return losses(log);
+  });
+  assert.deepEqual(again, dropped);
+  assert.ok(Math.abs(whole[0] - dropped[0]) > 1e-4);
+});
+
 test('the same command gives the same bytes; another seed does not', () => {
   const run = (seed: string): Buffer => must([...train('--steps', '6', '--seed', seed)]);
   const first = run('3');
@@ -36,8 +46,8 @@ test('the same command gives the same bytes; another seed does not', () => {
 
 test('two half batches accumulated are one batch', () => {
   const a = join(folder, 'a.jsonl'), b = join(folder, 'b.jsonl');
-  must([...train('--steps', '5', '--no-shuffle', '--log', a), '-o', '/dev/null']);
-  must([...train('--steps', '5', '--no-shuffle', '--batch-size', '8', '--accumulate', '2', '--log', b), '-o', '/dev/null']);
+  must([...train('--steps', '5', '--no-shuffle', '--backbone-dropout', 'off', '--log', a), '-o', '/dev/null']);
+  must([...train('--steps', '5', '--no-shuffle', '--backbone-dropout', 'off', '--batch-size', '8', '--accumulate', '2', '--log', b), '-o', '/dev/null']);
   losses(a).forEach((l, i) => assert.ok(Math.abs(l - losses(b)[i]) < 1e-5, `step ${i + 1}: ${l} and ${losses(b)[i]}`));
 });
 
