@@ -12,7 +12,7 @@ export { openMapped, type MappedFile, type StorageType } from './mapped.js';
 export { activate, type Activation } from './ops/activation.js';
 export { linear, type LinearOptions } from './ops/linear.js';
 export { lowRank } from './ops/low-rank.js';
-export { attention, type AttentionOptions } from './ops/attention.js';
+export { attendsApart, attention, type AttentionOptions } from './ops/attention.js';
 export { layerNorm, rmsNorm } from './ops/norm.js';
 export { batchNorm, batchNormTrain } from './ops/batch-norm.js';
 export { conv2d, type ConvOptions } from './ops/conv.js';

@@ -50,6 +50,12 @@ export class ActiveGraft {
     return this.method.positionOffset?.(this.config) ?? 0;
   }
 
+  /** What the graft does to a token does not depend on which row it is in. */
+  get tokenwise(): boolean {
+    const { attention, tokens, taps, change, tokenwise } = this.method;
+    return !attention && !tokens && !taps && (!change || tokenwise === true);
+  }
+
   /** The graft changes what this site computes (beyond rewriting or replacing its tensors). */
   changes(site: Site): boolean {
     return this.change(site) !== undefined;

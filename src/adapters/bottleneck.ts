@@ -82,6 +82,7 @@ const bottleneck: Method<BottleneckConfig> = {
     ];
   },
 
+  tokenwise: true,
   change(call, p, config) {
     const h = call.base(call.x);
     return tf.add(h, delta(readFrom(call, h, config), p, config, call));

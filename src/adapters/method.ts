@@ -110,6 +110,8 @@ export interface Method<C extends OptionValues = OptionValues> {
   tokens?(tokens: Tokens, p: Params, config: C, pass: Pass): Tokens;
   /** Added to the position of every token (a prefix that counts as text before it). Default 0. */
   positionOffset?(config: C): number;
+  /** `change` treats every token alone, whichever row it is in: padding may then be left out, and tokens come as [1, N, d]. */
+  tokenwise?: boolean;
   /** The outputs of all blocks are recorded in `pass.taps`. */
   taps?: boolean;
   /** Added to the training loss (scalar). */

@@ -11,7 +11,7 @@ export function padBatch(texts: readonly Encoded[], padId: number): TextBatch {
     types.set(t.types, b * T);
     mask.fill(1, b * T, b * T + t.ids.length);
   });
-  return { kind: 'text', ids: tf.tensor2d(ids, [B, T], 'int32'), types: tf.tensor2d(types, [B, T], 'int32') as Tensor2D, mask: tf.tensor2d(mask, [B, T]) };
+  return { kind: 'text', ids: tf.tensor2d(ids, [B, T], 'int32'), types: tf.tensor2d(types, [B, T], 'int32') as Tensor2D, mask: tf.tensor2d(mask, [B, T]), lengths: texts.map((t) => t.ids.length) };
 }
 
 export function disposeBatch(batch: { [key: string]: unknown }): void {

@@ -1,10 +1,11 @@
-import { tf, type Tensor, type Tensor2D } from '@graft/kernels';
+import { tf, type Tensor } from '@graft/kernels';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate } from './config.js';
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, scaleAndShift, type HeadLayouts } from './heads.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
 import { modulePrefix, Modules, type Headers } from './modules.js';
+import { withoutPadding, type Sequence } from './padding.js';
 import { features, joinHeads, positions, splitHeads } from './transformer.js';
 
 /** BERT (Devlin et al., 2019) and encoders of its layout, MiniLM among them; modules as in transformers' BertModel. */
@@ -75,8 +76,8 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
     return { ...tokens, x: drop(f, norm(f, tf.add(placed, type(f, segments)))) };
   };
   const backbone = (f: Forward, batch: Batch): Features => {
-    const { x, mask, prompts } = f.stem(() => embed(f, batch as TextBatch));
-    return features(blocks.reduce((h, block) => block(f, h, mask), x), { mask, prompts });
+    const tokens = f.stem(() => embed(f, batch as TextBatch));
+    return features(withoutPadding(f, batch as TextBatch, tokens, (x, { keys }) => blocks.reduce((h, block) => block(f, h, keys), x)), tokens);
   };
   const parts = { input: 'text' as const, hiddenSize: d, layers, maxLength: places - firstPosition, defaultTargets: ['query', 'value'], backbone };
   const classifierDropout = dropoutRate(checkpoint, 'classifier_dropout', dropout);
@@ -100,10 +101,10 @@ function bertLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon
   const norm2 = m.norm(`${at}.output.LayerNorm`, 'layer', d, epsilon);
   const scale = 1 / Math.sqrt(d / heads);
 
-  return (f: Forward, x: Tensor, keyMask: Tensor2D | null): Tensor => block(f, x, (x) => {
+  return (f: Forward, x: Tensor, keys: Sequence['keys']): Tensor => block(f, x, (x) => {
     const attended = attend(f, x, (z) => {
       const [q, k, v] = [query, key, value].map((run) => splitHeads(run(f, z), heads));
-      return project(f, joinHeads(attention(f, z, { q, k, v, keyMask, causal: false, scale })));
+      return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: false, scale })));
     }, { stream: x, norm: (t) => norm1(f, t) });
     const h = norm1(f, tf.add(attended, x));
     let mid: Tensor;

@@ -68,6 +68,11 @@ export class Forward implements Pass {
     return this.grafts.reduce((n, g) => n + g.positionOffset, 0);
   }
 
+  /** Nothing in this pass needs to know which row a token is in. */
+  get tokenwise(): boolean {
+    return !this.options.observe && !this.options.taps && this.grafts.every((g) => g.tokenwise);
+  }
+
   /** Runs what lies below the first block; unless something is trained there, it leaves nothing on the tape. */
   stem<T extends Tensor | Tokens>(run: () => T): T {
     return this.within(-1, run);

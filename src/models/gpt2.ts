@@ -1,10 +1,11 @@
-import { tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { tf, type Tensor, type Tensor4D } from '@graft/kernels';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
 import { modulePrefix, Modules, type Headers } from './modules.js';
+import { withoutPadding, type Sequence } from './padding.js';
 import { features, joinHeads, positions, splitHeads } from './transformer.js';
 
 /** GPT-2 (Radford et al., 2019): a causal decoder with LayerNorm before each sub-layer; its dense weights are stored [in, out]. */
@@ -31,8 +32,8 @@ export default function gpt2(checkpoint: Headers): Model {
     return { ...tokens, x: drop(f, tf.add(tokens.x, position(f, positions(f, tokens.x.shape[1]!, places)))) };
   };
   const backbone = (f: Forward, batch: Batch): Features => {
-    const { x, mask, prompts } = f.stem(() => embed(f, batch as TextBatch));
-    return features(norm(f, blocks.reduce((h, block) => block(f, h, mask), x)), { mask, prompts });
+    const tokens = f.stem(() => embed(f, batch as TextBatch));
+    return features(withoutPadding(f, batch as TextBatch, tokens, (x, { keys }) => norm(f, blocks.reduce((h, block) => block(f, h, keys), x))), tokens);
   };
   return assemble(checkpoint, m, {
     input: 'text', hiddenSize: d, layers, maxLength: places, defaultTargets: ['c_attn'], backbone,
@@ -55,10 +56,10 @@ function gpt2Layer(m: Modules, i: number, at: string, { d, heads, inner, epsilon
   const feed = m.output('ffn.output', `${at}.mlp`, d, { dropout });
   const scale = 1 / Math.sqrt(d / heads);
 
-  return (f: Forward, x: Tensor, keyMask: Tensor2D | null): Tensor => block(f, x, (x) => {
+  return (f: Forward, x: Tensor, keys: Sequence['keys']): Tensor => block(f, x, (x) => {
     const attended = attend(f, norm1(f, x), (z) => {
       const [q, k, v] = tf.split(qkv(f, z), 3, -1).map((t) => splitHeads(t, heads)) as [Tensor4D, Tensor4D, Tensor4D];
-      return project(f, joinHeads(attention(f, z, { q, k, v, keyMask, causal: true, scale })));
+      return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: true, scale })));
     }, { stream: x });
     const h = tf.add(attended, x);
     let mid: Tensor;

@@ -1,4 +1,4 @@
-import { rotary, tf, type Tensor, type Tensor2D } from '@graft/kernels';
+import { rotary, tf, type Tensor } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate } from './config.js';
@@ -6,6 +6,7 @@ import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
 import { modulePrefix, Modules, type Headers } from './modules.js';
+import { withoutPadding, type Sequence } from './padding.js';
 import { rope, type Rotation } from './rope.js';
 import { features, joinHeads, splitHeads } from './transformer.js';
 
@@ -28,15 +29,19 @@ export default function llama(checkpoint: Headers): Model {
   m.layer = layers;
   const norm = m.norm(`${prefix}norm`, 'rms', d, shape.epsilon);
 
-  const backbone = (f: Forward, { ids, mask: given }: Batch & TextBatch): Features => {
-    const { x, mask, prompts } = f.stem(() => enter(f, { x: word(f, ids), mask: given, prompts: 0 }));
-    const length = x.shape[1]!;
+  const backbone = (f: Forward, batch: Batch): Features => {
+    const { ids, mask } = batch as TextBatch;
+    const tokens = f.stem(() => enter(f, { x: word(f, ids), mask, prompts: 0 }));
+    const length = tokens.x.shape[1]!;
     if (length > window) throw dataError(`${length} tokens exceed the model's sliding window of ${window}; give a smaller --max-length`);
-    const rotation = angles(f.positionOffset, length);
-    return features(norm(f, blocks.reduce((h, block) => block(f, h, mask, rotation), x)), { mask, prompts });
+    const { cos, sin } = angles(f.positionOffset, length);
+    return features(withoutPadding(f, batch as TextBatch, tokens, (x, { keys, atPositions }) => {
+      const rotation = { cos: atPositions(cos), sin: atPositions(sin) };
+      return norm(f, blocks.reduce((h, block) => block(f, h, keys, rotation), x));
+    }), tokens);
   };
   return assemble(checkpoint, m, {
-    input: 'text', hiddenSize: d, layers, maxLength: Math.min(maxLength, window), defaultTargets: ['q_proj', 'v_proj'], backbone: backbone as Model['backbone'],
+    input: 'text', hiddenSize: d, layers, maxLength: Math.min(maxLength, window), defaultTargets: ['q_proj', 'v_proj'], backbone,
     ...decoderHeads(checkpoint, m, { d, table: `${prefix}embed_tokens.weight`, std: count(checkpoint, 'initializer_range', 0.02), tagger: 'score' }),
   });
 }
@@ -65,12 +70,12 @@ function llamaLayer(m: Modules, i: number, at: string, { d, heads, kvHeads, head
   const feed = m.output('ffn.output', `${at}.mlp`, d);
   const scale = 1 / Math.sqrt(headDim);
 
-  return (f: Forward, x: Tensor, keyMask: Tensor2D | null, { cos, sin }: ReturnType<Rotation>): Tensor => block(f, x, (x) => {
+  return (f: Forward, x: Tensor, keys: Sequence['keys'], { cos, sin }: ReturnType<Rotation>): Tensor => block(f, x, (x) => {
     const attended = attend(f, norm1(f, x), (z) => {
       const q = rotary(splitHeads(query(f, z), heads), cos, sin);
       const k = rotary(splitHeads(key(f, z), kvHeads), cos, sin);
       const v = splitHeads(value(f, z), kvHeads);
-      return project(f, joinHeads(attention(f, z, { q, k, v, keyMask, causal: true, scale })));
+      return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: true, scale })));
     }, { stream: x });
     const h = tf.add(attended, x);
     let mid: Tensor;

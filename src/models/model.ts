@@ -8,6 +8,8 @@ export interface TextBatch {
   ids: Tensor2D; // int32 [B, T]
   mask: Tensor2D; // float32 [B, T], 1 = a token
   types?: Tensor2D; // int32 [B, T], segment ids
+  /** Tokens of each row, where all of them stand before the padding. */
+  lengths?: readonly number[];
 }
 
 /** Images with pixels in [0,1]; the model normalises them itself. */

@@ -66,6 +66,8 @@ export interface AttentionInput {
   keyMask: Tensor2D | null; // [B, Tk], 1 = attend
   causal: boolean;
   scale: number;
+  /** Texts of these lengths stand one after another, B = 1, and each sees itself alone; keyMask is null then. */
+  lengths?: readonly number[];
 }
 
 export interface AttentionCall {

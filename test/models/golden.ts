@@ -39,11 +39,11 @@ export function batchOf(g: Golden): Batch {
 }
 
 /** Last hidden states and logits, at positions that are not padding. */
-export function compute(model: Model, checkpoint: Checkpoint, golden: Golden, head: Head, grafts: ActiveGraft[] = [], options: ForwardOptions = {}): { hidden: Float32Array; logits: Float32Array } {
+export function compute(model: Model, checkpoint: Checkpoint, golden: Golden, head: Head, grafts: ActiveGraft[] = [], options: ForwardOptions = {}, batch?: Batch): { hidden: Float32Array; logits: Float32Array } {
   const out: { hidden: Float32Array; logits: Float32Array } = { hidden: new Float32Array(), logits: new Float32Array() };
   tf.tidy(() => {
     const f = new Forward(model.sites, checkpoint, grafts, options);
-    const features = model.backbone(f, batchOf(golden));
+    const features = model.backbone(f, batch ?? batchOf(golden));
     const logits = model.logits(f, features, head);
     out.hidden = unpadded(features.hidden, golden);
     out.logits = unpadded(logits, golden);

@@ -37,6 +37,9 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, option
   );
 }
 
+/** Whether texts one after another cost only what they hold; where they do not, padding is better. */
+export const attendsApart = (): boolean => hasKernel('Attention');
+
 /** Text by text; rows of dropped weights are counted on from one to the next. */
 function apart(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions & { scale: number }, lengths: readonly number[]): tf.Tensor4D {
   let first = 0, rows = 0;
