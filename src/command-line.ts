@@ -8,7 +8,7 @@ export async function parseCommandLine(command: Command, argv: string[]): Promis
   const helps = argv.some((a) => a === '--help' || a === '-h');
   const chosen = await chosenEntries(command, argv, helps);
   const specs: OptionSpecs = Object.assign({}, ...chosen.map((e) => e.options), command.options);
-  const parser = describe(command, specs, chosen, argv);
+  const parser = describe(command, specs, chosen, withDashes(argv, specs));
   if (helps) return { help: `${await parser.getHelp()}\n` };
   const parsed = parser.parseSync() as Record<string, unknown>;
   const args: Arguments = { _: (parsed._ as unknown[]).map(String), commandLine: shellLine(['graft', command.name, ...withoutIncidentals(argv, specs)]) };
@@ -78,6 +78,17 @@ function single(name: string, spec: OptionSpec, raw: unknown): unknown {
   const { min = -Infinity, max = Infinity } = spec;
   if (number < min || number > max) throw usageError(`--${kebab(name)} ${number} is out of range: ${spec.min ?? '…'} to ${spec.max ?? '…'}`);
   return number;
+}
+
+/** `-g -`: yargs takes a lone dash for an option where a list is wanted. */
+function withDashes(argv: string[], specs: OptionSpecs): string[] {
+  const takesValue = (word: string | undefined): boolean => Object.entries(specs).some(([name, o]) => o.type !== 'boolean' && (word === `--${kebab(name)}` || (o.alias !== undefined && word === `-${o.alias}`)));
+  const words: string[] = [];
+  for (const word of argv) {
+    if (word === '-' && takesValue(words.at(-1))) words.push(`${words.pop()}=-`);
+    else words.push(word);
+  }
+  return words;
 }
 
 /** The words without the options that change nothing in the result. */

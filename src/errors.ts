@@ -20,3 +20,9 @@ export const dataError = (message: string, cause?: unknown): GraftError => new G
 export const inputError = (message: string, cause?: unknown): GraftError => new GraftError(message, EXIT.noInput, { cause });
 /** Reading or writing failed part-way (74). */
 export const ioError = (message: string, cause?: unknown): GraftError => new GraftError(message, EXIT.io, { cause });
+
+/** Text from a file, safe to put into a one-line message. */
+export function oneLine(text: string): string {
+  const shown = text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+  return shown.length > 120 ? `${shown.slice(0, 117)}...` : shown;
+}

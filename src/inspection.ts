@@ -1,11 +1,12 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { oneLine } from './errors.js';
 import { isArrowFile, isArrowStream } from './formats/arrow.js';
 import { openCheckpoint } from './formats/checkpoint.js';
 import { readGraft, type Graft } from './formats/graft.js';
 import { isDirectory, nameOf, readHead, STDIN } from './formats/input.js';
 import { isParquet } from './formats/parquet.js';
-import { oneLine, openSafetensors, type Entry } from './formats/safetensors.js';
+import { openSafetensors, type Entry } from './formats/safetensors.js';
 import { openTable } from './formats/table.js';
 
 /** What is in a file: facts about the whole, and a row for each part. */

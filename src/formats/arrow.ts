@@ -1,7 +1,6 @@
 import { AsyncByteQueue, CompressionType, Message, RecordBatch, RecordBatchFileWriter, RecordBatchReader, RecordBatchStreamWriter, Schema, type RecordBatchWriter } from 'apache-arrow';
-import { dataError, GraftError } from '../errors.js';
+import { dataError, GraftError, oneLine } from '../errors.js';
 import { ByteReader } from './bytes.js';
-import { oneLine } from './safetensors.js';
 import type { Output } from './output.js';
 
 /** How Arrow IPC begins: a file with its magic, a stream with a length (after a continuation mark since version 0.15). */
@@ -44,13 +43,11 @@ async function* messages(name: string, bytes: AsyncIterable<Uint8Array>): AsyncG
     const mark = await input.take(4);
     const size = int32(mark) === -1 ? await input.take(4) : null;
     const length = int32(size ?? mark);
+    // The footer of a file may follow the end; what followed a stream would be lost without a word.
+    if (length === 0 && !file && (await input.peek(1)).length > 0) throw dataError(`${name}: more follows the end of the Arrow data; graft data concat joins streams`);
     yield mark;
     if (size) yield size;
-    if (length === 0) {
-      // The footer of a file follows; what follows a stream would be lost without a word.
-      if (!file && (await input.peek(1)).length > 0) throw dataError(`${name}: more follows the end of the Arrow data; graft data concat joins streams`);
-      return;
-    }
+    if (length === 0) return;
     if (length < 0 || length > MAX_MESSAGE) throw dataError(`${name}: is not Arrow data: a message of ${length} bytes`);
     const metadata = await input.take(length);
     const message = Message.decode(metadata.slice());

@@ -3,10 +3,9 @@ import { parquetMetadataAsync, parquetReadObjects, parquetSchema, type AsyncBuff
 import { open, stat } from 'node:fs/promises';
 import * as zlib from 'node:zlib';
 import { noteRead } from '../dependencies.js';
-import { dataError } from '../errors.js';
+import { dataError, oneLine } from '../errors.js';
 import type { BatchStream } from './arrow.js';
 import { batchOf, type Row } from './rows.js';
-import { oneLine } from './safetensors.js';
 
 export const isParquet = (head: Uint8Array): boolean => Buffer.from(head.subarray(0, 4)).toString('latin1') === 'PAR1';
 

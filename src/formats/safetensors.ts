@@ -1,7 +1,7 @@
 import { openMapped, tf, type MappedFile, type StorageType, type Tensor } from '@graft/kernels';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { noteRead } from '../dependencies.js';
-import { dataError, GraftError } from '../errors.js';
+import { dataError, GraftError, oneLine } from '../errors.js';
 import { bitsOf, byteLength, bytesOf, decode, isDtype, type StoredDtype } from './dtype.js';
 import type { StoredTensor } from './graft.js';
 import { inputFailure, nameOf } from './input.js';
@@ -237,10 +237,4 @@ function unescape(raw: string): string {
   } catch {
     return raw;
   }
-}
-
-/** Text from a file, safe to put into a one-line message. */
-export function oneLine(text: string): string {
-  const shown = text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
-  return shown.length > 120 ? `${shown.slice(0, 117)}...` : shown;
 }

@@ -1,5 +1,5 @@
 import { Field, RecordBatch, Schema } from 'apache-arrow';
-import { dataError, usageError } from '../errors.js';
+import { dataError, oneLine, usageError } from '../errors.js';
 import { isArrowFile, isArrowStream, readArrow, type BatchStream } from './arrow.js';
 import { ByteReader } from './bytes.js';
 import { classNames, featuresOf, withFeatures } from './features.js';
@@ -7,7 +7,6 @@ import { inputStream, isDirectory, nameOf, readHead, STDIN } from './input.js';
 import { readJsonl } from './jsonl.js';
 import { isParquet, readParquet, readParquetBytes } from './parquet.js';
 import { assemble, rowsOf, type Row } from './rows.js';
-import { oneLine } from './safetensors.js';
 
 export type { Row } from './rows.js';
 
