@@ -30,19 +30,45 @@ async function page(command: Command): Promise<string> {
   ].join('\n');
 }
 
-const STATUS = '0 done; 1 the run failed; 64 the command line is wrong; 65 the data is wrong; 66 an input is not there; 74 reading or writing failed; 130 or 143 ended by a signal.';
+const STATUS = '0 done; 1 the run failed; 64 the command line is wrong; 65 the data is wrong; 66 an input is not there; 74 reading or writing failed; 129, 130 or 143 ended by a signal.';
 
 function overview(): string {
   return [
     head('graft', 'adapt pretrained models from the shell'),
     '.SH SYNOPSIS', '.B graft', '\\fICOMMAND\\fR [\\fIOPTION\\fR]... [\\fIFILE\\fR]...',
     '.SH DESCRIPTION', text('A graft is a small trained change to a large frozen model. Every command is a filter: it reads files or standard input, writes files or standard output, and does one thing, so that commands chain with pipes, make and cron.'),
-    '.PP', text('Models are Hugging Face checkpoints, grafts single safetensors files (PEFT directories are read too), data and predictions Arrow. Files are written beside their name and renamed when whole. The same inputs and seed give the same bytes.'),
+    '.PP', text('Models are Hugging Face checkpoints, grafts single safetensors files (PEFT directories are read too), data and predictions Arrow. The same inputs and seed give the same bytes.'),
     '.SH COMMANDS', ...commandSummaries().flatMap(([name, summary]) => ['.TP', `.BR graft-${text(name)} (1)`, text(summary)]),
+    ...MANNERS.flatMap(([title, paragraphs]) => [`.SH ${title}`, ...paragraphs.flatMap((p) => ['.PP', text(p)])]),
     '.SH EXIT STATUS', text(STATUS),
-    '.SH ENVIRONMENT', '.TP', '.B GRAFT_DEBUG', text('when set, errors show where they were raised'), '',
+    '.SH ENVIRONMENT', ...ENVIRONMENT.flatMap(([name, means]) => ['.TP', `.B ${name}`, text(means)]),
+    '.SH EXAMPLES', ...EXAMPLES.flatMap(({ does, lines }) => ['.PP', text(`${does}:`), '.PP', '.RS 4', '.nf', ...lines.map(text), '.fi', '.RE']), '',
   ].join('\n');
 }
+
+const MANNERS: [string, string[]][] = [
+  ['STREAMS', [
+    '- or no FILE is standard input, - or no --output standard output. Tables are read and written batch by batch, so that a stream may be longer than memory; operations that need every row at once say so. graft tta writes the predictions of a batch before it reads the next.',
+    'A reader that goes away ends a run quietly with status 0. An input that is empty or cut short is an error (65), never an empty result. Binary data is not written to a terminal.',
+  ]],
+  ['FILES', [
+    'An output is whole or not there: it is written as .NAME.PID-N.tmp beside NAME, brought to the disk and renamed; a directory that is there already is exchanged with the new one in one step. A run that fails, is ended by a signal or finds the disk full leaves nothing behind and an older output as it was. What a run that was killed left there is removed by the next run that writes NAME. Two runs that write NAME at once do not mix: the last one stays.',
+    '--log alone is written in place, a line at a time. A run locks its --state (.NAME.lock beside it) or its --checkpoint; the lock of a process that died counts no more. --wait says how long another run waits.',
+  ]],
+  ['PROGRESS', [
+    'Progress goes to standard error: on a terminal a bar with rate, remaining time and loss, elsewhere a line every ten seconds, and nothing of a run that takes less. --quiet shows none, and no warnings. There are no colours, with NO_COLOR or without.',
+  ]],
+];
+
+const ENVIRONMENT: [string, string][] = [
+  ['GRAFT_DEBUG', 'when set, errors show where they were raised'],
+  ['TERM', 'where it is dumb, progress is told in lines'],
+];
+
+const EXAMPLES = [
+  { does: 'A rule of a Makefile that knows every file of the checkpoint; -include $(wildcard *.d) at its end', lines: ['topic.safetensors: start.safetensors train.arrow', '\tgraft train -m bert -g start.safetensors -d train.arrow -o $@ --deps $@.d'] },
+  { does: 'A line of a crontab', lines: ['30 2 * * *  cd /srv/shop && graft tta -m resnet/ --state tent.safetensors --wait 3600 -d inbox/today.arrow -o predictions/$(date +\\%F).arrow'] },
+];
 
 const head = (name: string, summary: string): string => `.TH ${name.toUpperCase()} 1 "" "graft" "User Commands"\n.SH NAME\n${text(name)} \\- ${text(summary)}`;
 

@@ -24,6 +24,7 @@ const command: Command = {
     load: async (name) => (await import('../merging/registry.js')).mergingMethod(name),
   }],
   examples: [
+    { does: 'in a Makefile: merged again when the graft or any file of the model changes', command: 'graft merge -m bert -g sentiment.safetensors -o bert-sentiment --deps bert-sentiment.d' },
     { does: 'a model of its own from a base and a graft', command: 'graft merge -m bert/ -g sentiment.safetensors -o bert-sentiment/' },
     { does: 'the mean of two grafts', command: 'graft merge -g a.safetensors -g b.safetensors --method linear --weight .5,.5 -o c.safetensors' },
     { does: 'TIES of two fine-tuned models', command: 'graft merge --method ties --density .2 -m base/ a/ b/ -o out/' },

@@ -7,7 +7,7 @@ const command: Command = {
   summary: 'predict a stream while adapting to it',
   description: [
     'Reads images batch by batch, predicts each and adapts the model to it, and writes the predictions of a batch before it reads the next. Labels and domains in the data are passed on to the predictions and never shown to the method.',
-    'With --state a run goes on where the last one stopped: the file is read if it exists and replaced at the end of the stream.',
+    'With --state a run goes on where the last one stopped: the file is read if it exists and replaced at the end of the stream. A second run on it fails, or waits with --wait.',
   ],
   options: {
     ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),
@@ -28,7 +28,7 @@ const command: Command = {
   notes: [describeEvents(TTA_EVENTS)],
   examples: [
     { does: 'error of Tent on fog', command: 'graft data corrupt --kind fog --severity 5 < images.arrow | graft tta -m resnet/ --method tent | graft eval --metrics error' },
-    { does: 'a nightly job', command: 'graft tta -m resnet/ --method cotta --state cotta.safetensors -d today.arrow -o today.predictions.arrow' },
+    { does: 'a nightly job, which waits for one that is still running', command: 'graft tta -m resnet/ --method cotta --state cotta.safetensors --wait 3600 -d today.arrow -o today.predictions.arrow' },
   ],
   binary: () => true,
   run: async (args: Arguments) => (await import('../tta/run.js')).runTta(args),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { LONG } from '../support/long.js';
 import { graft, interruptWhen, jsonLines, must, scratch, tinyBert, tinyRows } from '../support/tiny.js';
 
 const folder = scratch();
@@ -57,7 +58,7 @@ test('a run killed again and again ends with the bytes of one left alone', async
   const undisturbed = must(train(...options, '--checkpoint', join(folder, 'calm'), '--checkpoint-every', '1', '--log', calm));
   const run = join(folder, 'run'), log = join(folder, 'killed.jsonl'), out = join(folder, 'killed.safetensors');
   const args = train(...options, '--checkpoint', run, '--checkpoint-every', '1', '--log', log, '--resume', '-o', out);
-  for (const events of killPoints(Number(process.env.GRAFT_KILLS ?? 3), 120)) assert.equal(await interruptWhen(args, 'SIGKILL', () => lines(log) >= events), null);
+  for (const events of killPoints(Number(process.env.GRAFT_KILLS ?? (LONG ? 100 : 3)), 120)) assert.equal(await interruptWhen(args, 'SIGKILL', () => lines(log) >= events), null);
   must(args);
   assert.deepEqual(readFileSync(out), undisturbed);
   assert.equal(readFileSync(log, 'utf8'), readFileSync(calm, 'utf8'));
