@@ -1,17 +1,17 @@
 import { concatenateLora } from './merging/concatenate.js';
 import { fold } from './merging/exact.js';
 import type { Outline, Shard, WholeModel } from './merging/stream.js';
-import { dataError, GraftError } from './errors.js';
+import { dataError } from './errors.js';
 import { openCheckpoint } from './formats/checkpoint.js';
 import { byteLength, decode, encode, isFloat, type FloatDtype } from './formats/dtype.js';
 import { checkFits, type Graft, type StoredTensor } from './formats/graft.js';
 import { alignNames } from './formats/naming.js';
+import { peftForm } from './formats/peft.js';
 
 /** The graft in a form PEFT has; a moved start becomes plain LoRA. @throws GraftError (1) for a method PEFT lacks */
 export function asPlainLora(graft: Graft): Graft {
-  if (graft.method === 'prompt' || graft.method === 'prefix') return graft;
-  if (graft.method !== 'lora') throw new GraftError(`a ${graft.method} graft has no form in the PEFT layout: lora, prompt and prefix have`);
-  if (!graft.config.residual) return graft;
+  peftForm(graft.method);
+  if (graft.method !== 'lora' || !graft.config.residual) return graft;
   const plain = concatenateLora([{ graft, weight: 1 }]);
   for (const [name, tensor] of graft.tensors) if (!/\.lora_(embedding_)?[AB]0?(\.weight|\.bias)?$/.test(name)) plain.tensors.set(name, tensor);
   return plain;

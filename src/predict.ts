@@ -2,6 +2,7 @@ import { scoped } from '@graft/kernels';
 import type { Arguments } from './commands/command.js';
 import { startCompute } from './compute.js';
 import { disposeBatch } from './data/encode.js';
+import { prepareRows, routeOf } from './data/route.js';
 import { usageError } from './errors.js';
 import { ArrowWriter } from './formats/arrow.js';
 import { readGraft } from './formats/graft.js';
@@ -45,13 +46,13 @@ export async function predictTable(args: Arguments, table: Table): Promise<{ kin
 
 /** The prediction columns of some rows. @param first index of the first row, for messages */
 export async function predictRows(objective: Objective, rows: readonly Row[], first: number, p: Preparation): Promise<Row[]> {
-  return predictExamples(objective, await objective.prepare(rows, first, p), p);
+  return predictExamples(objective, await prepareRows(objective, rows, first, p), p);
 }
 
 /** The same from prepared examples. */
 export function predictExamples(objective: Objective, examples: readonly Example[], p: Preparation): Row[] {
   const { inputs, targets } = objective.batch(examples, 0, p);
-  const rows = scoped(() => objective.outputs(p.runtime.logits(inputs, {}, targets.positions), examples, targets, p));
+  const rows = scoped(() => objective.outputs(p.runtime.logits(inputs, { route: routeOf(examples) }, targets.positions), examples, targets, p));
   disposeBatch(inputs as never);
   return rows;
 }

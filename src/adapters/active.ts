@@ -92,8 +92,8 @@ export class ActiveGraft {
     if (!p) return undefined;
     const { method, config } = this;
     const inWeight = site.kind === 'linear' || site.kind === 'conv' || site.kind === 'embedding';
-    if (method.weightChange && inWeight) return (call) => runLowRank(call, method.weightChange!(site, p, config), Number(config.dropout ?? 0));
     if (method.change) return (call) => method.change!(call, p, config);
+    if (method.weightChange && inWeight) return (call) => runLowRank(call, method.weightChange!(site, p, config), Number(config.dropout ?? 0));
     return undefined;
   }
 

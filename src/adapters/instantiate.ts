@@ -3,10 +3,13 @@ import { dataError } from '../errors.js';
 import { bytesOf } from '../formats/dtype.js';
 import { loadTensor, storeTensor, type Fingerprint, type Graft, type StoredTensor } from '../formats/graft.js';
 import type { Head, HeadTensor, Model } from '../models/model.js';
+import type { Site } from '../models/site.js';
 import type { OptionSpecs } from '../options.js';
 import { ActiveGraft, isTrained } from './active.js';
+import { inputFirst } from './low-rank.js';
 import type { Context, Init, Method, ParamSpec, TensorShapes } from './method.js';
 import { loadMethod } from './registry.js';
+import { torchUniform } from './torch-random.js';
 
 /** What a new graft may read of the base: headers, and the values of the tensors it starts from. */
 export interface Base extends TensorShapes {
@@ -37,7 +40,7 @@ export function createGraft({ method, config: given, model, base, fingerprint, h
   const config = method.resolve?.(filled, { model, tokenize }) ?? filled;
   const specs = ownedTensors(method, config, model, head, base);
   const tensors = new Map<string, StoredTensor>();
-  for (const [name, spec] of specs) tensors.set(name, { dtype: 'F32', shape: [...spec.shape], data: bytesOf(draw(spec, base, new Rng(seed, name))) });
+  for (const [name, spec] of specs) if (!spec.regenerated) tensors.set(name, drawn(spec, base, new Rng(seed, name)));
   return { method: method.name, config: withoutUndefined(config), base: fingerprint, head, history: [...history], tensors };
 }
 
@@ -82,6 +85,16 @@ export const defaults = (options: OptionSpecs): Record<string, unknown> =>
 const withoutUndefined = (config: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(config).filter(([, v]) => v !== undefined && v !== null && !(Array.isArray(v) && v.length === 0)));
 
+const drawn = (spec: ParamSpec, base: Base, rng: Rng): StoredTensor => ({ dtype: 'F32', shape: [...spec.shape], data: bytesOf(draw(spec, base, rng)) });
+
+/** The graft with the tensors a stored one leaves out. */
+export function regenerated(graft: Graft, specs: ReadonlyMap<string, ParamSpec>): Graft {
+  const missing = [...specs].filter(([name, spec]) => spec.regenerated && !graft.tensors.has(name));
+  if (missing.length === 0) return graft;
+  const nothing: Base = { names: () => [], shape: () => undefined, values: (name) => { throw new Error(`${name} is no part of what is regenerated`); } };
+  return { ...graft, tensors: new Map([...graft.tensors, ...missing.map(([name, spec]): [string, StoredTensor] => [name, drawn(spec, nothing, new Rng(name))])]) };
+}
+
 function draw({ shape, init }: ParamSpec, base: Base, rng: Rng): Float32Array {
   const size = shape.reduce((a, b) => a * b, 1);
   const each = (f: () => number): Float32Array => {
@@ -99,6 +112,8 @@ function draw({ shape, init }: ParamSpec, base: Base, rng: Rng): Float32Array {
     case 'truncated-normal': return each(() => init.std * truncatedNormal(rng));
     case 'base': return base.values(init.tensor).slice();
     case 'rows': return rows(init, shape, base, rng);
+    case 'norms': return norms(init.site, base.values(init.site.weight!));
+    case 'torch-uniform': return torchUniform(init.seed, init.skip, size, init.bound);
   }
 }
 
@@ -120,6 +135,14 @@ function rows(init: { tensor: string; ids?: readonly number[] }, [n, d]: number[
   return out;
 }
 
+/** ‖W‖ for each output of a site, from W as it is stored. */
+function norms(site: Site, W: Float32Array): Float32Array {
+  const squares = new Float64Array(site.dimOut);
+  const width = W.length / site.dimOut;
+  W.forEach((w, i) => { squares[inputFirst(site) ? i % site.dimOut : Math.floor(i / width)] += w * w; });
+  return Float32Array.from(squares, Math.sqrt);
+}
+
 /**
  * Puts a graft's tensors on the backend and binds them to a model; with `train`, its trainable tensors become variables.
  * @throws GraftError (data) naming the first tensor that does not fit
@@ -129,12 +152,13 @@ export async function activate(graft: Graft, model: Model, options: { train?: bo
 }
 
 /** `activate` for a method at hand. */
-export function activateWith(method: Method, graft: Graft, model: Model, { train = false }: { train?: boolean } = {}): ActiveGraft {
-  if (graft.base.type && graft.base.type !== model.type) throw dataError(`the graft is for a ${graft.base.type} model, not ${model.type}`);
-  const config = { ...defaults(method.options), ...graft.config };
+export function activateWith(method: Method, given: Graft, model: Model, { train = false }: { train?: boolean } = {}): ActiveGraft {
+  if (given.base.type && given.base.type !== model.type) throw dataError(`the graft is for a ${given.base.type} model, not ${model.type}`);
+  const config = { ...defaults(method.options), ...given.config };
   // The tensors it replaces are those it brings.
-  const stored: TensorShapes = { names: () => graft.tensors.keys(), shape: (name) => graft.tensors.get(name)?.shape };
-  const specs = ownedTensors(method, config, model, graft.head, stored);
+  const stored: TensorShapes = { names: () => given.tensors.keys(), shape: (name) => given.tensors.get(name)?.shape };
+  const specs = ownedTensors(method, config, model, given.head, stored);
+  const graft = regenerated(given, specs);
   checkTensors(graft, specs);
   const tensors = new Map<string, Variable | Tensor>();
   for (const [name, spec] of specs) {
@@ -160,7 +184,8 @@ function checkTensors(graft: Graft, specs: ReadonlyMap<string, ParamSpec>): void
 export function toGraft(active: ActiveGraft, graft: Graft, { finish = true }: { finish?: boolean } = {}): Graft {
   return scoped(() => {
     const finished = (finish && active.method.finish?.(active.tensors, active.config)) || { tensors: active.tensors, config: active.config };
-    const tensors = new Map([...finished.tensors].map(([name, t]) => [name, storeTensor(t)]));
+    const kept = [...finished.tensors].filter(([name]) => !active.specs.get(name)?.regenerated);
+    const tensors = new Map(kept.map(([name, t]) => [name, storeTensor(t)]));
     return { ...graft, config: finished.config, tensors };
   });
 }

@@ -14,6 +14,8 @@ export interface LoraConfig extends Targets {
   alphaPattern?: readonly string[];
   loraBias: boolean;
   init: 'kaiming' | 'gaussian';
+  /** LoRA+: B learns this many times faster than A. */
+  lrRatio: number;
   /** Set by initialisers that moved part of the frozen weight into A and B (PiSSA): A₀ and B₀ are stored beside them. */
   residual?: boolean;
 }
@@ -37,6 +39,7 @@ const lora: Method<LoraConfig> = {
     alphaPattern: { type: 'string', array: true, metavar: 'MODULE=ALPHA', describe: 'another alpha, likewise' },
     loraBias: { type: 'boolean', default: false, describe: 'a bias on B' },
     init: { type: 'string', default: 'kaiming', choices: ['kaiming', 'gaussian'], describe: 'how A starts; B starts at zero' },
+    lrRatio: { type: 'number', default: 1, min: 0, describe: 'B learns this many times faster than A (LoRA+: Hayou et al., 2024)' },
   },
 
   resolve: (config, { model }) => ({ ...config, targetModules: config.targetModules?.length ? config.targetModules : [...model.defaultTargets] }),
@@ -48,12 +51,12 @@ const lora: Method<LoraConfig> = {
     return config.residual ? [...specs, ...specs.slice(0, 2).map((s) => buffer(s, site))] : specs;
   },
 
-  weightChange: (site, p, config) => ({ ...product(site, p, ''), scale: scaleAt(site, config), bias: p['lora_B.bias'] as LowRankChange['bias'] }),
+  weightChange: (site, p, config) => ({ ...factorsAt(site, p), scale: scaleAt(site, config), bias: p['lora_B.bias'] as LowRankChange['bias'] }),
 
   /** PiSSA: the frozen weight is what A₀ and B₀ leave, W − s·B₀A₀. */
   rebase(site, W, p, config) {
     if (!config.residual) return undefined;
-    return tf.sub(W, weightDelta(site, { ...product(site, p, '0'), scale: scaleAt(site, config) }));
+    return tf.sub(W, weightDelta(site, { ...factorsAt(site, p, '0'), scale: scaleAt(site, config) }));
   },
 };
 
@@ -78,16 +81,16 @@ function pair(site: Site, c: LoraConfig): ParamSpec[] {
   const r = rankAt(site, c);
   if (!Number.isInteger(r) || r < 1) throw usageError(`rank ${r} at ${site.name}: it must be a whole number, at least 1`);
   const { A, B } = pairNames(site);
-  const bias: ParamSpec[] = c.loraBias ? [{ name: 'lora_B.bias', shape: [site.dimOut], init: { kind: 'zeros' } }] : [];
+  const bias: ParamSpec[] = c.loraBias ? [{ name: 'lora_B.bias', shape: [site.dimOut], init: { kind: 'zeros' }, lrScale: c.lrRatio }] : [];
   if (site.kind === 'embedding') {
     if (c.loraBias) throw usageError(`--lora-bias: ${site.name} is an embedding, which takes none`);
-    return [{ name: A, shape: [r, site.dimIn], init: { kind: 'zeros' } }, { name: B, shape: [site.dimOut, r], init: { kind: 'normal', std: 1 } }];
+    return [{ name: A, shape: [r, site.dimIn], init: { kind: 'zeros' } }, { name: B, shape: [site.dimOut, r], init: { kind: 'normal', std: 1 }, lrScale: c.lrRatio }];
   }
   const window = site.conv?.kernel ?? [];
   const fanIn = site.dimIn * window.reduce((n, k) => n * k, 1);
   return [
     { name: A, shape: [r, site.dimIn, ...window], init: c.init === 'gaussian' ? { kind: 'normal', std: 1 / r } : { kind: 'kaiming', fanIn } },
-    { name: B, shape: [site.dimOut, r, ...window.map(() => 1)], init: { kind: 'zeros' } },
+    { name: B, shape: [site.dimOut, r, ...window.map(() => 1)], init: { kind: 'zeros' }, lrScale: c.lrRatio },
     ...bias,
   ];
 }
@@ -98,7 +101,7 @@ function buffer(spec: ParamSpec, site: Site): ParamSpec {
 }
 
 /** A and B as matrices with ΔW = B A: [r, in·kh·kw] and [out, r]; at embeddings, whose table is [V, d], [r, d] and [V, r]. */
-function product(site: Site, p: Params, which: '' | '0'): { A: Tensor2D; B: Tensor2D } {
+export function factorsAt(site: Site, p: Params, which: '' | '0' = ''): { A: Tensor2D; B: Tensor2D } {
   const names = pairNames(site, which);
   const A = p[names.A], B = p[names.B];
   if (site.kind === 'embedding') return { A: tf.transpose(B) as Tensor2D, B: tf.transpose(A) as Tensor2D };

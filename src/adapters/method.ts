@@ -1,6 +1,6 @@
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D, Variable } from '@graft/kernels';
 import type { Model } from '../models/model.js';
-import type { AttentionCall, Pass, Site, SiteCall, Tokens } from '../models/site.js';
+import type { AttentionCall, Pass, Site, SiteCall, Tokens, Weights } from '../models/site.js';
 import type { OptionSpecs, OptionValues } from '../options.js';
 
 export interface Paper { title: string; authors: string; year: number; url?: string }
@@ -19,16 +19,21 @@ export interface ParamSpec {
   lrScale?: number;
   /** Training may resize it: a stored graft may bring any shape. */
   elastic?: boolean;
+  /** Drawn from its `init`, which needs no base, wherever the graft is put to use; a stored graft leaves it out. */
+  regenerated?: boolean;
 }
 
 /**
  * `kaiming`: U(±1/√fanIn), PyTorch's kaiming_uniform(a=√5). `truncated-normal`: cut at 2σ. `base`: a frozen tensor, whole.
  * `rows`: rows of a frozen table, as many as the tensor has, at `ids` (repeated as needed) or, without ids, at random.
+ * `norms`: the L2 norms of a site's frozen weight, one an output. `torch-uniform`: what PyTorch's generator with that seed draws in
+ * ±bound after it drew `skip` numbers.
  */
 export type Init =
   | { kind: 'zeros' } | { kind: 'ones' } | { kind: 'constant'; value: number }
   | { kind: 'kaiming'; fanIn: number } | { kind: 'normal'; std: number } | { kind: 'truncated-normal'; std: number } | { kind: 'uniform'; bound: number }
-  | { kind: 'base'; tensor: string } | { kind: 'rows'; tensor: string; ids?: readonly number[] };
+  | { kind: 'base'; tensor: string } | { kind: 'rows'; tensor: string; ids?: readonly number[] }
+  | { kind: 'norms'; site: Site } | { kind: 'torch-uniform'; bound: number; seed: number; skip: number };
 
 /** Names and shapes of the base's tensors, as a checkpoint's headers give them. */
 export interface TensorShapes {
@@ -53,9 +58,14 @@ export interface StepCall {
   params: ReadonlyMap<string, Variable>;
   /** By parameter name. A hook may replace entries (set) to mask or rescale them. */
   grads: Map<string, Tensor>;
+  /** What the optimiser multiplies every gradient by (clipping); known in afterStep, 1 before. */
+  gradScale: number;
   /** Adds, replaces (growing or shrinking) or removes a trained tensor; its optimiser state follows. */
   setParam(name: string, value: Tensor | null, options?: Pick<ParamSpec, 'decay' | 'lrScale'>): void;
-  /** Stored tensors that are not trained: masks, averages, scores a method keeps between steps. They survive a resume. */
+  /**
+   * Stored tensors that are not trained: masks, averages, scores a method keeps between steps. They survive a resume. `params` need
+   * not name those that only hooks read; `finish` then leaves them out.
+   */
   buffers: ReadonlyMap<string, Tensor>;
   setBuffer(name: string, value: Tensor | null): void;
   log(event: Record<string, unknown>): void;
@@ -75,7 +85,8 @@ export interface Context {
  * How the families use it (each is written out as a toy in test/adapters/families.test.ts):
  * - bottleneck, prompt, prefix: `params` per site and `change`, `tokens`, `attention`;
  * - low-rank: `weightChange`, run fused and merged exactly; a rewritten start (PiSSA) adds `rebase`;
- * - masked, DoRA, hypernetwork-generated weights: `reweight`, on the tape, and `penalty` for sparsity;
+ * - masked and hypernetwork-generated weights: `reweight`, on the tape, and `penalty` for sparsity;
+ * - rescaled (IA³, DoRA), Kronecker: `change` on activations and `fold` to merge it;
  * - shared and hypernetwork: `shared` tensors, in the Params of every site by their whole name;
  * - routed: `change` mixing with `call.pass.route`; side networks: `taps` and `change` at the logits site;
  * - growing, pruning, momentum: `afterBackward` and `afterStep` with setParam and buffers;
@@ -98,14 +109,19 @@ export interface Method<C extends OptionValues = OptionValues> {
   /** Whole tensors of the checkpoint it replaces, named as there; also biases the checkpoint lacks. */
   replaced?(model: Model, config: C, base: TensorShapes): ParamSpec[];
 
-  /** The linear change of the weight at linear, convolution and embedding sites: run fused, and merged exactly. */
+  /** The linear change of the weight at linear, convolution and embedding sites: merged exactly, and run fused unless there is a `change`. */
   weightChange?(site: Site, p: Params, config: C): LowRankChange;
   /** A frozen weight that takes the place of W, as stored, for the whole run (PiSSA's residual); computed once. */
   rebase?(site: Site, W: Tensor, p: Params, config: C): Tensor | undefined;
   /** The weight as a differentiable function of W and p, computed in every pass (masks, DoRA). */
   reweight?(site: Site, W: Tensor, p: Params, config: C): Tensor;
-  /** Any other change of the site's output. */
+  /** Any other change of the site's output, or a cheaper way to run `weightChange`. */
   change?(call: SiteCall, p: Params, config: C): Tensor;
+  /**
+   * `change` as one of the weights, for `merge`: `now`, which holds the changes of earlier grafts, with this one folded in.
+   * `frozen` is what the pass calls so: without them.
+   */
+  fold?(site: Site, now: Weights, frozen: Weights, p: Params, config: C): Weights;
   attention?(call: AttentionCall, p: Params, config: C): Tensor4D;
   tokens?(tokens: Tokens, p: Params, config: C, pass: Pass): Tokens;
   /** Added to the position of every token (a prefix that counts as text before it). Default 0. */

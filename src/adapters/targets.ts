@@ -21,9 +21,10 @@ const KINDS: readonly Site['kind'][] = ['linear', 'conv', 'embedding'];
 /**
  * The sites a configuration names, by PEFT's rules: an entry matches a path that equals it or ends with it after a dot; a regular
  * expression matches whole paths; `all-linear` is every linear site outside the head; exclusions win.
- * @throws GraftError (usage) when nothing matches
+ * @param kinds what the method has a form for
+ * @throws GraftError (usage) when nothing matches, or something of another kind
  */
-export function targetSites(model: Model, config: Targets): Site[] {
+export function targetSites(model: Model, config: Targets, kinds: readonly Site['kind'][] = KINDS): Site[] {
   const targets = config.targetModules?.length ? config.targetModules : model.defaultTargets;
   const wanted = matcher(targets);
   const excluded = matcher(config.excludeModules ?? []);
@@ -33,12 +34,15 @@ export function targetSites(model: Model, config: Targets): Site[] {
     if (excluded(s.name) || (layers.length > 0 && !layers.includes(firstNumber(s.name)))) return false;
     return targets.includes('all-linear') ? s.kind === 'linear' && s.role !== 'head' : s.role !== 'head' && wanted(s.name);
   });
+  const other = found.find((s) => !kinds.includes(s.kind));
+  if (other) throw usageError(`--target-modules: '${other.name}' is of kind ${other.kind}, for which this method has no form (it changes ${kinds.join(' and ')} modules)`);
   if (found.length > 0) return found;
   const ends = [...new Set(weights.filter((s) => s.kind !== 'embedding').map((s) => s.name.split('.').filter((part) => !/^\d+$/.test(part)).slice(-2).join('.')))];
   throw usageError(`--target-modules ${targets.join(',')}: no module of this ${model.type} matches; it has ${ends.slice(0, 8).join(', ')}${ends.length > 8 ? ', …' : ''}`);
 }
 
-function matcher(entries: readonly string[]): (path: string) => boolean {
+/** Whether a module path is among those that `--target-modules` entries name. */
+export function matcher(entries: readonly string[]): (path: string) => boolean {
   const tests = entries.map((entry) => {
     const regex = /^\/(.*)\/$/s.exec(entry);
     if (!regex) return (path: string) => path === entry || path.endsWith(`.${entry}`);

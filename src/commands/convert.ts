@@ -8,7 +8,7 @@ const command: Command = {
   name: 'convert',
   summary: 'change the format of a file',
   description: [
-    'peft: a LoRA, prompt or prefix graft as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. graft: an adapter in the PEFT layout as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream.',
+    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. graft: an adapter in the PEFT layout as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream.',
   ],
   operands: { usage: '[FILE]', describe: 'what to convert; default: standard input' },
   options: {

@@ -8,7 +8,7 @@ const command: Command = {
   summary: 'fold grafts into a model, or merge grafts or checkpoints',
   description: [
     'With --model and --graft the grafts are folded into the weights, in order: the checkpoint that comes out computes what the model with its grafts computes. A graft that is no change of weights is refused.',
-    'With --graft alone, grafts become one graft; LoRA changes are added exactly, and their ranks add. With operands, checkpoints are merged; --model is the base they were trained from. With --model, --graft and --method each graft is folded into the model and the models are merged.',
+    'With --graft alone, grafts become one graft (--task and --average: a routed one becomes LoRA); LoRA changes are added exactly, and their ranks add. With operands, checkpoints are merged; --model is the base they were trained from. With --model, --graft and --method each graft is folded into the model and the models are merged.',
     'Weights are read and written a few tensors at a time. A checkpoint keeps the shards and the float types of the model, or of the first operand.',
   ],
   operands: { usage: '[DIR]...', describe: 'checkpoints to merge' },
@@ -16,6 +16,8 @@ const command: Command = {
     ...common('model', 'graft', 'output', 'deps'),
     method: { type: 'string', metavar: 'NAME', describe: 'how to merge models or grafts; default: linear, or exact folding for --model with --graft' },
     weight: { type: 'string', metavar: 'W,...', describe: 'a weight for each operand or graft, in order; default: 1 each' },
+    task: { type: 'string', metavar: 'NAME', describe: 'take routed grafts (poly) as the plain LoRA they are for this task' },
+    average: { type: 'boolean', default: false, describe: 'or with their skills in equal parts (MHR-mu)' },
     ...common('backend', 'threads', 'seed', 'progress', 'quiet'),
   },
   choices: [{
@@ -34,16 +36,26 @@ const command: Command = {
     const { startCompute } = await import('../compute.js');
     await startCompute(args);
     if (args._.length > 0 && args.graft.length > 0) throw usageError('checkpoints as operands and --graft do not go together: fold the graft into its model first');
+    if (args._.length > 0 && (args.task !== undefined || args.average)) throw usageError('--task and --average are for routed grafts, not for checkpoints');
     if (args._.length > 0) return mergeOperands(args);
     if (args.graft.length === 0) throw usageError('nothing to merge: give grafts with --graft, or checkpoints as operands');
     const { readGraft } = await import('../formats/graft.js');
     const grafts: Graft[] = [];
-    for (const path of args.graft) grafts.push(await readGraft(path));
+    const unroute = await unrouter(args);
+    for (const path of args.graft) grafts.push(unroute(await readGraft(path)));
     return args.model ? mergeInto(args, grafts) : mergeAmongst(args, grafts);
   },
 };
 
 export default command;
+
+/** What --task and --average make of a graft. */
+async function unrouter(args: Arguments): Promise<(graft: Graft) => Graft> {
+  if (args.task !== undefined && args.average) throw usageError('--task and --average exclude each other');
+  if (args.task === undefined && !args.average) return (graft) => graft;
+  const { unrouted } = await import('../merging/unroute.js');
+  return (graft) => unrouted(graft, args.task ?? null);
+}
 
 /** Grafts into their base: at once, or each by itself and then the models by a method. */
 async function mergeInto(args: Arguments, grafts: readonly Graft[]): Promise<void> {

@@ -6,7 +6,7 @@ const command: Command = {
   name: 'svd-init',
   summary: 'start a graft from the weights or the data',
   description: [
-    'Reads a new graft from --graft or standard input, replaces what its tensors start from by a decomposition of the weights (pissa) or of what the modules read when the model sees the data (eva), and writes it.',
+    'Reads a new graft from --graft or standard input, replaces what its tensors start from by a decomposition of the weights (pissa, olora) or of what the modules read when the model sees the data (eva), and writes it.',
   ],
   options: {
     ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),

@@ -13,6 +13,7 @@ const command: Command = {
     ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),
     objective: { type: 'string', metavar: 'NAME', describe: 'what is minimised; default: what suits the graft\'s head' },
     epochs: { type: 'number', metavar: 'N', describe: 'passes over the data', default: 3, min: 0 },
+    only: { type: 'string', array: true, metavar: 'NAME', describe: 'train only the tensors of the graft that have NAME in their name, as in --only poly_router; repeatable' },
     steps: { type: 'number', metavar: 'N', describe: 'optimiser steps; instead of --epochs', min: 1 },
     ...common('batchSize'),
     maxLength: { type: 'number', metavar: 'N', describe: 'longest text in tokens; default: what the tokeniser says', min: 1 },

@@ -112,12 +112,14 @@ function mismatch(name: string, shape: number[], checkpoint: Checkpoint, modules
   const rest = parts.slice(depth);
   if (depth > 0 && /^\d+$/.test(rest[0])) return `it changes '${name}', there is no ${module}.${rest[0]}`;
   const lora = /^lora_(embedding_)?([AB])0?$/.exec(rest[0]);
-  if (!lora) return rest.some((p) => p.startsWith('lora_')) ? `it changes '${name}', there is no such module` : null;
+  if (!lora) return rest.slice(1).some((p) => p.startsWith('lora_')) ? `it changes '${name}', there is no such module` : null;
   const weight = `${module}.weight`;
   if (!checkpoint.has(weight)) return `it changes '${module}', which has no weight`;
   const stored = checkpoint.info(weight).shape;
   const size = lora[2] === 'A' ? shape[1] : shape[0];
-  return stored.slice(0, 2).includes(size) ? null : `'${name}' is [${shape}], the weight there is [${stored}]`;
+  // AdaLoRA's factor of a convolution runs over its flattened window.
+  const flat = stored.slice(1).reduce((a, b) => a * b, 1);
+  return size === flat || stored.slice(0, 2).includes(size) ? null : `'${name}' is [${shape}], the weight there is [${stored}]`;
 }
 
 function parseDescription(text: string | undefined, source: string): Omit<Graft, 'tensors'> {

@@ -18,7 +18,7 @@ const FAMILIES: Record<string, { prefix: string; stem: string }> = {
 };
 
 /** What stands beside the body: heads, and tensors of grafts that belong to no module. */
-const BESIDE = /^(classifier|score|lm_head|cls|qa_outputs|prompt_embeddings|prompt_encoder|shared)(\.|$)/;
+const BESIDE = /^(classifier|score|lm_head|cls|qa_outputs|prompt_embeddings|prompt_encoder|shared|vera_[AB])(\.|$)/;
 
 export const isHeadName = (name: string): boolean => BESIDE.test(name);
 
@@ -66,4 +66,4 @@ export function renamed(graft: Graft, type: string, prefixed: boolean): Graft {
 }
 
 /** Configuration that lists modules. */
-const PATHS = new Set(['targetModules', 'excludeModules', 'rankPattern', 'alphaPattern']);
+const PATHS = new Set(['targetModules', 'excludeModules', 'feedforwardModules', 'rankPattern', 'alphaPattern']);

@@ -4,6 +4,7 @@ import type { Initialiser } from './initialiser.js';
 /** One line an initialisation. */
 const INITIALISERS: Record<string, () => Promise<{ default: Initialiser<any> }>> = { // eslint-disable-line @typescript-eslint/no-explicit-any
   pissa: () => import('./pissa.js'),
+  olora: () => import('./olora.js'),
   eva: () => import('./eva.js'),
 };
 

@@ -1,7 +1,7 @@
-import { tf, type Tensor } from '@graft/kernels';
+import { tf, type Tensor, type Tensor1D } from '@graft/kernels';
 import type { LowRankChange, Method, Params } from '../adapters/method.js';
-import { defaults } from '../adapters/instantiate.js';
-import { deltaRows } from '../adapters/low-rank.js';
+import { defaults, regenerated } from '../adapters/instantiate.js';
+import { deltaRows, weightDelta } from '../adapters/low-rank.js';
 import { loadMethod } from '../adapters/registry.js';
 import { dataError, GraftError } from '../errors.js';
 import type { Checkpoint, ModelConfig } from '../formats/checkpoint.js';
@@ -10,7 +10,7 @@ import { alignNames, bodyName, headClass, isPrefixed } from '../formats/naming.j
 import { checkFits, loadTensor, type Graft, type StoredTensor } from '../formats/graft.js';
 import type { Head, Model } from '../models/model.js';
 import { loadModel } from '../models/registry.js';
-import type { Site } from '../models/site.js';
+import type { Site, Weights } from '../models/site.js';
 import { inPieces, type Outline, type Shard, type WholeModel } from './stream.js';
 
 /** Elements computed at once. */
@@ -18,7 +18,7 @@ const BLOCK = 1 << 21;
 
 /**
  * A checkpoint with grafts folded into its weights, computed tensor by tensor when asked for: whole tensors are replaced (the
- * last graft wins), weights rewritten graft by graft, then every ΔW and Δb is added, as the forward pass composes them.
+ * last graft wins), weights rewritten graft by graft, then every change is added or folded in, as the forward pass composes them.
  * Without grafts it is the checkpoint itself.
  * @throws GraftError (65) for a graft that does not fit, (1) for one that is no change of weights
  */
@@ -45,10 +45,13 @@ class Layer {
   private readonly names = new Map<Site, Map<string, string>>();
   private readonly config: Record<string, unknown>;
 
-  constructor(readonly method: Method, readonly graft: Graft, model: Model, base: Pick<Checkpoint, 'has'>) {
-    this.config = { ...defaults(method.options), ...graft.config };
+  readonly graft: Graft;
+
+  constructor(readonly method: Method, given: Graft, model: Model, base: Pick<Checkpoint, 'has'>) {
+    this.config = { ...defaults(method.options), ...given.config };
     const sites = method.sites(model, this.config);
     const shared = method.shared?.(model, this.config, sites) ?? [];
+    const graft = this.graft = regenerated(given, new Map(shared.map((s) => [s.name, s])));
     const claimed = new Set(shared.map((s) => s.name));
     for (const site of sites) {
       const names = new Map(shared.map((s) => [s.name, s.name]));
@@ -88,6 +91,15 @@ class Layer {
 
   change(site: Site): LowRankChange | undefined {
     return this.method.weightChange?.(site, this.params(site), this.config);
+  }
+
+  /** Weight and bias with this graft's change. */
+  folded(site: Site, now: Weights, frozen: Weights): Weights {
+    if (this.method.fold) return this.method.fold(site, now, frozen, this.params(site), this.config);
+    const change = this.change(site);
+    if (!change) return now;
+    const bias = change.bias && tf.mul(change.bias, change.scale);
+    return { W: tf.add(now.W, weightDelta(site, change)), b: (bias && now.b ? tf.add(now.b, bias) : bias ?? now.b) as Tensor1D | null };
   }
 
   /** The site's parameters carry a change of its bias. */
@@ -191,12 +203,13 @@ class Folded implements WholeModel {
     const rows = shape[0] ?? 1;
     const width = shape.slice(1).reduce((a, b) => a * b, 1);
     const changes = this.layers.flatMap((layer) => (layer.sites.get(name) ?? []).map((site) => ({ layer, site })));
-    const whole = changes.some(({ layer, site }) => layer.rewrites && site.weight === name) ? this.rewritten(name, changes) : null;
+    const folds = changes.some(({ layer }) => layer.method.fold);
+    const whole = folds ? this.folded(name, changes) : changes.some(({ layer, site }) => layer.rewrites && site.weight === name) ? this.rewritten(name, changes) : null;
     const step = Math.max(1, Math.floor(BLOCK / Math.max(1, width)));
     for (let from = 0; from < rows; from += step) {
       const n = Math.min(step, rows - from);
       const block = whole ? whole.slice(from * width, (from + n) * width) : this.frozen(name, from * width, n * width);
-      for (const { layer, site } of changes) tf.tidy(() => this.add(block, layer.change(site), site, name, from, n));
+      if (!folds) for (const { layer, site } of changes) tf.tidy(() => this.add(block, layer.change(site), site, name, from, n));
       yield block;
     }
   }
@@ -208,12 +221,32 @@ class Folded implements WholeModel {
     if (delta) for (let j = 0; j < block.length; j++) block[j] += delta[j];
   }
 
+  /** A whole weight or bias with every change in it, one graft after the other. */
+  private folded(name: string, changes: readonly { layer: Layer; site: Site }[]): Float32Array | null {
+    let values: Float32Array | null = null;
+    tf.tidy(() => {
+      const { site } = changes[0];
+      const bias = site.bias ?? `${site.name}.bias`;
+      const W = changes.reduce((w, { layer }) => layer.rewritten(site, w), this.whole(site.weight!));
+      const frozen: Weights = { W, b: this.checkpoint.has(bias) || this.replaced.has(bias) ? this.whole(bias) as Tensor1D : null };
+      const to = changes.reduce((now, { layer }) => layer.folded(site, now, frozen), frozen);
+      const wanted = site.weight === name ? to.W : to.b;
+      if (wanted) values = (wanted.dataSync() as Float32Array).slice();
+    });
+    return values;
+  }
+
+  /** A tensor beneath all changes. */
+  private whole(name: string): Tensor {
+    const replaced = this.replaced.get(name);
+    return replaced ? loadTensor(name, replaced) : this.checkpoint.load(name);
+  }
+
   /** The whole weight as the grafts rewrite it; null where they leave it as it is. */
   private rewritten(name: string, changes: readonly { layer: Layer; site: Site }[]): Float32Array | null {
     let values: Float32Array | null = null;
     tf.tidy(() => {
-      const replaced = this.replaced.get(name);
-      const W = replaced ? loadTensor(name, replaced) : this.checkpoint.load(name);
+      const W = this.whole(name);
       const to = changes.reduce((w, { layer, site }) => layer.rewritten(site, w), W);
       if (to !== W) values = (to.dataSync() as Float32Array).slice();
     });

@@ -1,6 +1,6 @@
 import { activate, attention, batchNorm, conv2d, dropout, dropoutMask, embedding, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
-import type { AttentionInput, Pass, Site, SiteCall, Tokens } from './site.js';
+import type { AttentionInput, Pass, Site, SiteCall, Tokens, Weights } from './site.js';
 
 /** Where a forward pass finds its weights: float32 tensors by checkpoint name. */
 export interface WeightSource {
@@ -98,24 +98,27 @@ export class Forward implements Pass {
   linear(name: string, x: Tensor, activation: Activation = 'none'): Tensor {
     const site = this.site('linear', name);
     this.options.observe?.(site, x);
-    const bias = this.bias(site);
     const layout = site.transposed ? 'io' : 'oi';
     const changed = this.grafts.some((g) => g.changes(site));
-    const base = (z: Tensor): Tensor =>
-      linear(z, this.frozenWeight(site) as Tensor2D, bias, { layout, activation: changed ? 'none' : activation });
+    const base = (z: Tensor): Tensor => {
+      const { W, b } = this.frozen(site);
+      return linear(z, W as Tensor2D, b, { layout, activation: changed ? 'none' : activation });
+    };
     return changed ? activate(this.at(site, x, base), activation) : base(x);
   }
 
   conv(name: string, x: Tensor4D, options: ConvOptions = {}): Tensor4D {
     const site = this.site('conv', name);
     this.options.observe?.(site, x);
-    const bias = this.bias(site);
-    return this.at(site, x, (z) => conv2d(z as Tensor4D, this.frozenWeight(site) as Tensor4D, bias, options)) as Tensor4D;
+    return this.at(site, x, (z) => {
+      const { W, b } = this.frozen(site);
+      return conv2d(z as Tensor4D, W as Tensor4D, b, options);
+    }) as Tensor4D;
   }
 
   embedding(name: string, ids: Tensor): Tensor {
     const site = this.site('embedding', name);
-    return this.at(site, ids, (z) => embedding(this.frozenWeight(site) as Tensor2D, z));
+    return this.at(site, ids, (z) => embedding(this.frozen(site).W as Tensor2D, z));
   }
 
   /** A normalisation site; batch statistics are the stored ones unless a graft decides otherwise. */
@@ -193,9 +196,9 @@ export class Forward implements Pass {
     return run(x);
   }
 
-  /** The site's weight as the grafts see it, each rewriting what the earlier ones left (PiSSA's residual, masks). */
-  private frozenWeight(site: Site): Tensor {
-    return this.grafts.reduce((W, g) => g.rewritten(site, W), this.weight(site.weight!));
+  /** The site's weights as the grafts see them, each rewriting what the earlier ones left (PiSSA's residual, masks). */
+  frozen(site: Site): Weights {
+    return { W: this.grafts.reduce((W, g) => g.rewritten(site, W), this.weight(site.weight!)), b: site.kind === 'embedding' ? null : this.bias(site) };
   }
 
   private site(kind: Site['kind'], name: string): Site {

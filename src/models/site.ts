@@ -1,4 +1,4 @@
-import type { Tensor, Tensor2D, Tensor4D } from '@graft/kernels';
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@graft/kernels';
 
 /**
  * The places of a model's forward pass where an adapter may act. Unified view (He et al., 2022): a change is placed at a
@@ -44,6 +44,9 @@ export interface Site {
   /** Norm sites: with statistics per batch, or per token. */
   norm?: { type: 'batch' | 'layer' | 'rms'; epsilon: number };
 }
+
+/** Weight and bias of a site in the layout the checkpoint stores them in. */
+export interface Weights { W: Tensor; b: Tensor1D | null }
 
 /** What a change at a site sees. `base` runs what lies beneath: the frozen map and the changes attached earlier. */
 export interface SiteCall {
@@ -100,4 +103,6 @@ export interface Pass {
   route: { task?: readonly string[]; domain?: readonly string[] };
   /** A tensor of the model, by its checkpoint name, with any replacement by a graft. */
   weight(name: string): Tensor;
+  /** The weights of a linear, convolution or embedding site, with what grafts replace and rewrite in them. */
+  frozen(site: Site): Weights;
 }

@@ -17,8 +17,8 @@ export interface Preparation {
   seed: number;
 }
 
-/** A row made ready once; `length` is what batches are grouped by. */
-export interface Example { length: number }
+/** A row made ready once; `length` is what batches are grouped by, `task` and `domain` what routed methods choose by. */
+export interface Example { length: number; task?: string; domain?: string }
 
 /** What a batch is scored against. */
 export interface Targets {

@@ -2,9 +2,9 @@ import type { TopLevelSpec } from 'vega-lite';
 import { dataError } from '../errors.js';
 import type { Picture } from './picture.js';
 
-const LORA_A = /^(.*)\.lora_A\.weight$/;
+const LORA_A = /^(.*)\.lora_A(?:\.weight)?$/;
 
-/** How ranks are spread: a row a kind of module, a column a layer, from the shapes of lora_A in a graft. */
+/** How ranks are spread: a row a kind of module, a column a layer, from the shapes of lora_A in a graft (LoRA, DoRA, AdaLoRA). */
 const ranks: Picture = {
   name: 'ranks',
   summary: 'the rank of every site of a low-rank graft, by layer and module',
@@ -17,7 +17,7 @@ const ranks: Picture = {
       const site = LORA_A.exec(name)?.[1];
       return site === undefined ? [] : [{ layer: Number(/\.(\d+)\./.exec(site)?.[1] ?? -1), module: site.replace(/^.*\.\d+\./, ''), rank: shape[0] }];
     });
-    if (values.length === 0) throw dataError(`${input.name}: has no low-rank sites (tensors named …lora_A.weight)`);
+    if (values.length === 0) throw dataError(`${input.name}: has no low-rank sites (tensors named …lora_A)`);
     return {
       width: { step: 34 }, height: { step: 26 }, data: { values },
       encoding: { x: { field: 'layer', type: 'ordinal', title: 'layer', axis: { labelAngle: 0 } }, y: { field: 'module', type: 'nominal', title: null, sort: null } },

@@ -2,7 +2,9 @@ import { scoped, tf, type Scalar, type Tensor, type Variable } from '@graft/kern
 import type { ActiveGraft } from '../adapters/active.js';
 import type { StepCall } from '../adapters/method.js';
 import { disposeBatch } from '../data/encode.js';
+import { routeOf } from '../data/route.js';
 import { GraftError } from '../errors.js';
+import type { Pass } from '../models/site.js';
 import type { Example, Objective, Preparation } from '../objectives/objective.js';
 import { batchCount, epochBatches, stepPosition, type BatchOptions } from './batches.js';
 import type { LogEvent } from './log.js';
@@ -45,10 +47,13 @@ export class Loop {
   /** Runs step `step` (0 at the first). @throws GraftError (1) where loss or gradient are not finite */
   step(step: number): StepResult {
     const { epoch, from, to } = stepPosition(step, this.perEpoch, this.o.accumulate);
-    const micro = this.batches(epoch).slice(from, to).map((rows) => this.objective.batch(rows.map((i) => this.examples[i]), epoch, this.p));
+    const micro = this.batches(epoch).slice(from, to).map((rows) => {
+      const examples = rows.map((i) => this.examples[i]);
+      return { ...this.objective.batch(examples, epoch, this.p), route: routeOf(examples) };
+    });
     const { grads, loss: lossTensor } = this.gradients(micro, step);
     micro.forEach((b) => disposeBatch(b.inputs as never));
-    this.hook('afterBackward', grads, step);
+    this.hook('afterBackward', grads, step, 1);
     const { loss, gradNorm } = readBack(lossTensor, grads);
     for (const [what, value] of Object.entries({ loss, 'norm of the gradient': gradNorm })) {
       if (!Number.isFinite(value)) throw new GraftError(`step ${step + 1}: the ${what} is ${value}; a lower --lr, a longer --warmup or a smaller --clip may help`);
@@ -56,7 +61,7 @@ export class Loop {
     const scale = this.o.clip > 0 ? Math.min(1, this.o.clip / (gradNorm + CLIP_EPSILON)) : 1;
     const lr = this.o.rate(step);
     this.optimiser.step(this.params(), grads, lr, scale);
-    this.hook('afterStep', grads, step);
+    this.hook('afterStep', grads, step, scale);
     tf.dispose([...grads.values()]);
     return { step: step + 1, epoch, loss, lr, gradNorm };
   }
@@ -67,14 +72,14 @@ export class Loop {
   }
 
   /** Loss and gradient of (Σ terms)/(number of terms) over all micro-batches, plus the methods' penalties. */
-  private gradients(micro: ReturnType<Objective['batch']>[], step: number): { grads: Map<string, Tensor>; loss: Scalar } {
+  private gradients(micro: (ReturnType<Objective['batch']> & { route: Pass['route'] })[], step: number): { grads: Map<string, Tensor>; loss: Scalar } {
     const terms = Math.max(1, micro.reduce((n, b) => n + b.targets.count, 0));
     const trained = this.trained();
     const sum = new Map<string, Tensor>();
     let total: Scalar | undefined;
-    micro.forEach(({ inputs, targets }, m) => {
+    micro.forEach(({ inputs, targets, route }, m) => {
       const { value, grads } = tf.variableGrads(() => tf.tidy(() => {
-        const logits = this.p.runtime.logits(inputs, { train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout }, targets.positions);
+        const logits = this.p.runtime.logits(inputs, { train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, route }, targets.positions);
         const loss = tf.div(this.objective.loss(logits, targets, this.p.options), terms) as Scalar;
         return m === 0 ? this.withPenalties(loss) : loss;
       }), [...trained.values()]);
@@ -105,22 +110,22 @@ export class Loop {
   }
 
   /** Calls the method's hook. Tensors it makes and neither stores nor puts into `grads` are freed. */
-  private hook(which: 'afterBackward' | 'afterStep', grads: Map<string, Tensor>, step: number): void {
+  private hook(which: 'afterBackward' | 'afterStep', grads: Map<string, Tensor>, step: number, gradScale: number): void {
     const before = [...grads.values()];
     scoped(() => {
       const { method, config } = this.graft;
-      method[which]?.(this.stepCall(grads, step), config);
+      method[which]?.(this.stepCall(grads, step, gradScale), config);
       grads.forEach((g) => tf.keep(g));
     });
     const after = new Set(grads.values());
     before.filter((g) => !after.has(g)).forEach((g) => g.dispose());
   }
 
-  private stepCall(grads: Map<string, Tensor>, step: number): StepCall {
+  private stepCall(grads: Map<string, Tensor>, step: number, gradScale: number): StepCall {
     const { graft } = this;
     const trained = graft.trained;
     return {
-      step: step + 1, totalSteps: this.o.totalSteps, params: trained, grads,
+      step: step + 1, totalSteps: this.o.totalSteps, params: trained, grads, gradScale,
       buffers: new Map([...graft.tensors].filter(([name]) => !trained.has(name))),
       setParam: (name, value, options) => this.setParam(name, value, options, grads),
       setBuffer: (name, value) => {
@@ -128,7 +133,7 @@ export class Loop {
         if (value) graft.tensors.set(name, tf.keep(tf.clone(value)));
         else graft.tensors.delete(name);
         old?.dispose();
-        graft.bind();
+        if (graft.specs.has(name)) graft.bind();
       },
       log: (event) => this.log({ event: 'method', step: step + 1, method: graft.method.name, ...event }),
     };

@@ -4,6 +4,7 @@ import type { ActiveGraft } from '../adapters/active.js';
 import { toGraft } from '../adapters/instantiate.js';
 import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
+import { prepareRows } from '../data/route.js';
 import { dataError, GraftError, usageError } from '../errors.js';
 import { canonical, readGraft, writeGraft, type Graft } from '../formats/graft.js';
 import { writeOutput } from '../formats/output.js';
@@ -47,9 +48,18 @@ async function train(args: Arguments, runtime: Runtime, given: Graft): Promise<G
   if (!name) throw usageError('the graft has no task head: name an --objective, or start from graft init-adapter --task');
   const objective = await loadObjective(name);
   if (runtime.head?.task !== objective.task) throw usageError(`objective ${name} trains a head for ${objective.task}; the graft's is for ${runtime.head?.task ?? 'none'} (graft init-adapter --task ${objective.task})`);
+  restrict(graft, args.only);
   if (graft.trained.size === 0) throw usageError(`the graft has nothing to train: method ${graft.method.name} left no tensors`);
   const { examples, held } = await prepare(args, runtime, objective);
   return new Run(args, graft, given, objective, examples, held).finish();
+}
+
+/** Leaves only tensors whose names contain one of these in training. @throws GraftError (usage) where one names none */
+function restrict(graft: ActiveGraft, only: readonly string[]): void {
+  const trained = graft.trained;
+  const idle = only.find((part) => ![...trained.keys()].some((name) => name.includes(part)));
+  if (idle !== undefined) throw usageError(`--only ${idle}: no trained tensor of the graft has that in its name`);
+  if (only.length > 0) for (const [name, v] of trained) v.trainable = only.some((part) => name.includes(part));
 }
 
 /** Training rows and, where asked for, validation rows. */
@@ -75,7 +85,7 @@ async function load(path: string, args: Arguments, runtime: Runtime, objective: 
   const p: Preparation = { runtime, table, maxLength: Math.min(args.maxLength ?? longest, longest), options: args, seed: args.seed };
   objective.require(table, args);
   const examples: Prepared['examples'] = [];
-  for await (const rows of table.rows(1024)) examples.push(...await objective.prepare(rows, examples.length, p));
+  for await (const rows of table.rows(1024)) examples.push(...await prepareRows(objective, rows, examples.length, p));
   if (examples.length === 0) throw dataError(`${table.name}: has no rows`);
   return { examples, p };
 }

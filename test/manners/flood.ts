@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { Field, FixedSizeList, Float32, Int32, RecordBatchStreamWriter, Schema, Binary, Utf8, type RecordBatch } from 'apache-arrow';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -63,7 +64,7 @@ export async function flood(args: readonly string[], parts: Parts, bytes: number
   child.stderr.on('data', (b: Buffer) => { stderr += b; });
   child.stdin.on('error', () => undefined);
   const timer = setInterval(() => {
-    sent = child.stdin.bytesWritten;
+    sent = (child.stdin as Socket).bytesWritten;
     const tenth = Math.min(9, Math.floor((10 * sent) / bytes));
     try { tenths[tenth] = Math.max(tenths[tenth], resident(child.pid!)); } catch { /* it has ended */ }
   }, 20);
