@@ -10,7 +10,7 @@
 namespace graft {
 
 static constexpr int64_t kHuge = 4 << 20;
-static constexpr int64_t kKeepAtLeast = 64 << 20;
+static constexpr int64_t kSpare = 64 << 20;
 
 MemoryCounters& counters() {
   static MemoryCounters c;
@@ -50,6 +50,15 @@ void* allocate(int64_t bytes) {
     c.cached -= size;
     return p;
   }
+  // Blocks of other sizes make room, the largest first, so that all memory together stays near what was once in use at a time.
+  auto& lists = freeLists();
+  const int64_t most = c.peak + c.peak / 4 + kSpare;
+  for (auto largest = lists.rbegin(); largest != lists.rend(); ++largest)
+    while (!largest->second.empty() && c.live + c.cached > most) {
+      std::free(largest->second.back());
+      largest->second.pop_back();
+      c.cached -= largest->first;
+    }
   return systemAllocate(size);
 }
 
@@ -58,7 +67,6 @@ void release(void* data, int64_t bytes) {
   const int64_t size = classBytes(bytes);
   auto& c = counters();
   c.live -= size;
-  if (c.cached + size > std::max(kKeepAtLeast, c.peak / 2)) return std::free(data);
   c.cached += size;
   freeLists()[size].push_back(data);
 }

@@ -1,4 +1,4 @@
-import { scoped, tf, type Scalar, type Tensor, type Variable } from '@graft/kernels';
+import { scoped, tf, variableGradients, type Scalar, type Tensor, type Variable } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import type { StepCall } from '../adapters/method.js';
 import { disposeBatch } from '../data/encode.js';
@@ -78,14 +78,14 @@ export class Loop {
     const sum = new Map<string, Tensor>();
     let total: Scalar | undefined;
     micro.forEach(({ inputs, targets, route }, m) => {
-      const { value, grads } = tf.variableGrads(() => tf.tidy(() => {
+      const { value, grads } = variableGradients(() => tf.tidy(() => {
         const logits = this.p.runtime.logits(inputs, { train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, route }, targets.positions);
         const loss = tf.div(this.objective.loss(logits, targets, this.p.options), terms) as Scalar;
         return m === 0 ? this.withPenalties(loss) : loss;
       }), [...trained.values()]);
       total = plus(total, value);
       for (const [name, v] of trained) {
-        const grad = grads[v.name]; // absent where nothing in this batch depends on it
+        const grad = grads.get(v); // absent where nothing in this batch depends on it
         if (grad) sum.set(name, plus(sum.get(name), grad));
       }
     });

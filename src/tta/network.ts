@@ -1,4 +1,4 @@
-import { batchNormTrain, tf, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
+import { batchNormTrain, tf, variableGradients, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
 import { ActiveGraft } from '../adapters/active.js';
 import type { Method } from '../adapters/method.js';
 import { Forward, type WeightSource } from '../models/forward.js';
@@ -67,12 +67,13 @@ export class Network {
   /** The loss's gradient with respect to the network's own tensors, by name, and what `loss` returned beside it. */
   gradients<T extends Tensor>(loss: () => { loss: Tensor; kept: T }): { grads: Map<string, Tensor>; kept: T } {
     let kept!: T;
-    const { grads } = tf.variableGrads(() => {
+    const { value, grads } = variableGradients(() => {
       const result = loss();
       kept = tf.keep(result.kept);
       return result.loss as tf.Scalar;
     }, [...this.own.values()]);
-    const byName = new Map([...this.own].map(([name, v]) => [name, grads[v.name]]));
+    value.dispose();
+    const byName = new Map([...this.own].flatMap(([name, v]): [string, Tensor][] => (grads.has(v) ? [[name, grads.get(v)!]] : [])));
     return { grads: byName, kept };
   }
 
