@@ -83,9 +83,10 @@ for await (const line of createInterface({ input: process.stdin })) {
     run = await setUp(asked.open);
     run();
   } else if (asked.run) {
-    const start = performance.now();
+    const start = performance.now(), used = process.cpuUsage();
     run();
-    answer = { seconds: (performance.now() - start) / 1000 };
+    const { user, system } = process.cpuUsage(used);
+    answer = { seconds: (performance.now() - start) / 1000, cpu: (user + system) / 1e6 };
   } else {
     answer = { bytes: process.resourceUsage().maxRSS * 1024 };
   }

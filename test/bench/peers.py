@@ -1,7 +1,7 @@
 """The peers' side of `npm run bench`: PyTorch, transformers, PEFT and NumPy's OpenBLAS do the same work as test/bench/own.ts.
 
 Reads one JSON object a line from standard input and answers with one: {"open": work} sets a piece of work up and runs it once,
-{"run": true} runs it again and gives its seconds, {"memory": true} the peak resident bytes of the process.
+{"run": true} runs it again and gives its seconds, and those of all its threads on a processor, {"memory": true} the peak resident bytes of the process.
 """
 import json, resource, sys, time
 from pathlib import Path
@@ -86,9 +86,9 @@ for line in sys.stdin:
         run()
         answer = {}
     elif "run" in asked:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         run()
-        answer = {"seconds": time.perf_counter() - start}
+        answer = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - used}
     else:
         answer = {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
     print(json.dumps(answer), flush=True)
