@@ -63,7 +63,7 @@ class PredictionFile {
   private readonly writer: ArrowWriter;
   private batches = 0;
 
-  constructor(path: string, kind: Prediction['kind'], table: Table, private readonly labels: string[]) {
+  constructor(path: string, kind: Prediction['kind'], table: Table, labels: string[]) {
     this.out = openOutput(path);
     this.writer = new ArrowWriter(this.out, predictionSchema(kind, table.schema, labels));
   }
@@ -73,7 +73,7 @@ class PredictionFile {
     const classes = schema.names.includes('pred');
     await this.writer.write(batchOf(schema, data.map((row, i) => {
       const own = outputs[i];
-      return { ...carried(schema, row, this.labels), ...own, ...(classes ? { pred: argmax(own.logits as Float32Array), batch } : {}) };
+      return { ...carried(schema, row), ...own, ...(classes ? { pred: argmax(own.logits as Float32Array), batch } : {}) };
     })));
   }
 

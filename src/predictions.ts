@@ -30,19 +30,19 @@ export function predictionSchema(kind: PredictionKind, data: Schema, labels: rea
 }
 
 /** One batch of class predictions beside the carried columns of its rows. @param logits [rows × classes] */
-export function classBatch(schema: Schema, rows: readonly Row[], logits: ArrayLike<number> & { subarray(a: number, b: number): ArrayLike<number> }, batch: number, labels: readonly string[]): RecordBatch {
+export function classBatch(schema: Schema, rows: readonly Row[], logits: ArrayLike<number> & { subarray(a: number, b: number): ArrayLike<number> }, batch: number): RecordBatch {
   const C = logits.length / rows.length;
   return batchOf(schema, rows.map((row, i) => {
     const z = logits.subarray(i * C, (i + 1) * C);
-    return { ...carried(schema, row, labels), logits: z, pred: argmax(z), batch };
+    return { ...carried(schema, row), logits: z, pred: argmax(z), batch };
   }));
 }
 
 /** The values of the carried columns of a data row. */
-export function carried(schema: Schema, row: Row, labels: readonly string[]): Row {
+export function carried(schema: Schema, row: Row): Row {
   const out: Row = {};
   for (const name of Object.keys(CARRIED)) if (schema.names.includes(name)) out[name] = row[name] ?? null;
-  if (typeof out.label === 'string') out.label = labels.indexOf(out.label);
+  if (typeof out.label === 'string') out.label = null; // not the model's: its own classes are numbers by now
   if (out.id !== undefined && out.id !== null) out.id = String(out.id);
   return out;
 }

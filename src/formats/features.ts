@@ -24,6 +24,20 @@ export function classNames(schema: Schema, column: string): string[] | null {
   return feature?._type === 'ClassLabel' && Array.isArray(feature.names) ? feature.names : null;
 }
 
+/**
+ * The index among `classes` of a label: by name where the data names its classes as they are named here (in another order perhaps, some
+ * missing), by number where it names none, or as many with not one name in common. -1 for a label that is none of them.
+ */
+export function classIndex(classes: readonly string[], names: readonly string[] | null): (value: unknown) => number {
+  const index = new Map(classes.map((c, i) => [c, i]));
+  const numbered = !names || (names.length === classes.length && !names.some((n) => index.has(n)));
+  return (value) => {
+    if (typeof value === 'string') return index.get(value) ?? -1;
+    if (typeof value !== 'number' || !Number.isInteger(value)) return -1;
+    return numbered ? (value >= 0 && value < classes.length ? value : -1) : index.get(names[value]) ?? -1;
+  };
+}
+
 /** The schema with `column` (int64, or a list of it) described as class labels, the way `datasets` writes them. */
 export function withClassLabel(schema: Schema, column: string, names: readonly string[]): Schema {
   const label: Feature = { names: [...names], _type: 'ClassLabel' };

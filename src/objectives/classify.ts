@@ -2,11 +2,12 @@ import { dataError } from '../errors.js';
 import { padBatch } from '../data/encode.js';
 import { fittedPixels, rawShape, tensorOf, type Pixels } from '../data/image-input.js';
 import type { Encoded } from '../data/tokenizer.js';
+import { classIndex } from '../formats/features.js';
 import type { Row } from '../formats/rows.js';
 import type { Example, Objective, Preparation } from './objective.js';
-import { labelSmoothing, totalLoss } from './scored.js';
+import { classOptions, classWeights, totalLoss } from './scored.js';
 
-interface Labelled extends Example { label: number; text?: Encoded; image?: Pixels }
+interface Labelled extends Example { label: number; weight?: number; text?: Encoded; image?: Pixels }
 
 /** Cross-entropy of one label a row, for texts (`text`, `text_pair`) and images (`image`). */
 const classify: Objective<Labelled> = {
@@ -15,7 +16,7 @@ const classify: Objective<Labelled> = {
   task: 'classify',
   kind: 'class',
   metric: { name: 'accuracy', larger: true },
-  options: labelSmoothing,
+  options: classOptions,
   require: (table) => table.requireColumns([table.columns.includes('image') ? 'image' : 'text', 'label']),
 
   async prepare(rows, first, p) {
@@ -31,10 +32,16 @@ const classify: Objective<Labelled> = {
     });
   },
 
+  arrange(examples, p) {
+    const weights = classWeights(examples.map((e) => e.label), p);
+    return weights ? examples.map((e) => ({ ...e, weight: weights[e.label] })) : examples;
+  },
+
   batch(examples, _epoch, { runtime }) {
     const labels = Int32Array.from(examples, (e) => e.label);
+    const weights = examples[0].weight === undefined ? undefined : Float32Array.from(examples, (e) => e.weight!);
     const inputs = examples[0].image ? tensorOf(examples.map((e) => e.image!)) : padBatch(examples.map((e) => e.text!), runtime.tokenizer.padId);
-    return { inputs, targets: { count: examples.length, labels } };
+    return { inputs, targets: { count: weights ? weights.reduce((a, b) => a + b) : examples.length, labels, weights } };
   },
 
   loss: totalLoss,
@@ -60,11 +67,10 @@ export function textOf(row: Row, column: string, p: Preparation, number: number)
 export function labelReader(p: Preparation, column = 'label'): (value: unknown, row: number) => number {
   const classes = p.runtime.head!.labels!;
   const names = p.table.classNames(column);
+  const indexOf = classIndex(classes, names);
   return (value, row) => {
-    const name = typeof value === 'number' ? names?.[value] : value;
-    // Where both sides name their classes, names decide: the order may differ.
-    const label = typeof name === 'string' && classes.includes(name) ? classes.indexOf(name) : typeof value === 'number' && (!names || names.length === classes.length) ? value : -1;
-    if (!Number.isInteger(label) || label < 0 || label >= classes.length) throw dataError(`${where(p, row)}: ${column} ${JSON.stringify(name ?? value)} is none of the head's ${classes.length} classes (${classes.slice(0, 5).join(', ')}${classes.length > 5 ? ', …' : ''})`);
+    const label = indexOf(value);
+    if (label < 0) throw dataError(`${where(p, row)}: ${column} ${JSON.stringify((typeof value === 'number' ? names?.[value] : undefined) ?? value)} is none of the head's ${classes.length} classes (${classes.slice(0, 5).join(', ')}${classes.length > 5 ? ', …' : ''})`);
     return label;
   };
 }

@@ -22,10 +22,12 @@ export interface Example { length: number; task?: string; domain?: string }
 
 /** What a batch is scored against. */
 export interface Targets {
-  /** How many terms the loss sums: the mean over a step is over all of its micro-batches' terms. */
+  /** How many terms the loss sums, or their weight: the mean over a step is over all of its micro-batches' terms. */
   count: number;
   /** int32, one for each row of the logits, flattened; -100 where nothing is scored. */
   labels: Int32Array;
+  /** What each of `labels` counts; without them all count the same. */
+  weights?: Float32Array;
   /** Where only some of the B·T token positions are scored: which. The logits are [1, N, V] of these alone. */
   positions?: Int32Array;
   /** The example each of `positions` belongs to. */

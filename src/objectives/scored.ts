@@ -1,9 +1,10 @@
 import { crossEntropy, tf, type Scalar, type Tensor, type Tensor1D, type Tensor2D } from '@graft/kernels';
 import { padBatch } from '../data/encode.js';
 import type { Encoded } from '../data/tokenizer.js';
+import { usageError } from '../errors.js';
 import type { Row } from '../formats/rows.js';
 import type { TextBatch } from '../models/model.js';
-import type { Example, Targets } from './objective.js';
+import type { Example, Preparation, Targets } from './objective.js';
 
 /** A label that costs nothing. */
 export const IGNORED = -100;
@@ -40,7 +41,10 @@ export function rowLosses(logits: Tensor, labels: Int32Array, labelSmoothing = 0
   return crossEntropy(tf.reshape(logits, [-1, logits.shape.at(-1)!]) as Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing });
 }
 
-export const totalLoss = (logits: Tensor, { labels }: Targets, options: Record<string, unknown>): Scalar => tf.sum(rowLosses(logits, labels, Number(options.labelSmoothing ?? 0)));
+export function totalLoss(logits: Tensor, { labels, weights }: Targets, options: Record<string, unknown>): Scalar {
+  const losses = rowLosses(logits, labels, Number(options.labelSmoothing ?? 0));
+  return tf.sum(weights ? tf.mul(losses, tf.tensor1d(weights)) : losses);
+}
 
 /** Total negative log-likelihood, scored tokens and bytes of each example. */
 export function likelihoodRows(logits: Tensor, examples: readonly Spoken[], { count, labels, owners }: Targets): Row[] {
@@ -53,5 +57,32 @@ export function likelihoodRows(logits: Tensor, examples: readonly Spoken[], { co
   return rows;
 }
 
+/**
+ * What a term with each label counts in training, as `--class-weights` says; null where all count the same. `balanced` is
+ * n/(K·n_c) for the n labels of K classes that occur, n_c of them c.
+ * @throws GraftError (usage) for weights that are none, or not one a class
+ */
+export function classWeights(labels: readonly number[], { options, runtime }: Preparation): number[] | null {
+  if (options.classWeights === undefined) return null;
+  const given = String(options.classWeights), classes = runtime.head!.labels!.length;
+  if (given === 'balanced') {
+    const counts = new Array<number>(classes).fill(0);
+    for (const l of labels) counts[l]++;
+    const occurring = counts.filter((n) => n > 0).length;
+    return counts.map((n) => (n > 0 ? labels.length / (occurring * n) : 0));
+  }
+  const weights = given.split(',').map((w) => (w.trim() === '' ? NaN : Number(w)));
+  if (weights.length !== classes || !weights.every((w) => Number.isFinite(w) && w >= 0)) {
+    throw usageError(`--class-weights ${given}: give 'balanced', or a number for each of the ${classes} classes in their order`);
+  }
+  return weights;
+}
+
 /** What a target spread over all classes takes as an option. */
 export const labelSmoothing = { labelSmoothing: { type: 'number', metavar: 'E', describe: 'share of the target spread over all classes', default: 0, min: 0, max: 1 } } as const;
+
+/** What objectives with few classes take as options. */
+export const classOptions = {
+  ...labelSmoothing,
+  classWeights: { type: 'string', metavar: 'balanced|W,...', describe: "what a label's losses count by its class, in the head's order; the mean is over their sum. balanced: rare classes as much as common ones" },
+} as const;

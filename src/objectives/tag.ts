@@ -4,9 +4,9 @@ import type { Encoded } from '../data/tokenizer.js';
 import { argmax } from '../metrics/classification.js';
 import { labelReader, where } from './classify.js';
 import type { Example, Objective } from './objective.js';
-import { IGNORED, labelSmoothing, totalLoss } from './scored.js';
+import { classOptions, classWeights, IGNORED, totalLoss } from './scored.js';
 
-interface Tagged extends Example { text: Encoded & { starts: number[] }; tags: number[] }
+interface Tagged extends Example { text: Encoded & { starts: number[] }; tags: number[]; weights?: number[] }
 
 /** Token classification: the tag of a word is scored at its first sub-token, nowhere else. */
 const tag: Objective<Tagged> = {
@@ -15,7 +15,7 @@ const tag: Objective<Tagged> = {
   task: 'tag',
   kind: 'tags',
   metric: { name: 'span-f1', larger: true },
-  options: labelSmoothing,
+  options: classOptions,
   require: (table) => table.requireColumns(['tokens', 'tags']),
 
   async prepare(rows, first, p) {
@@ -28,17 +28,24 @@ const tag: Objective<Tagged> = {
     });
   },
 
+  arrange(examples, p) {
+    const weights = classWeights(examples.flatMap((e) => e.text.starts.filter((w) => w >= 0).map((w) => e.tags[w])), p);
+    return weights ? examples.map((e) => ({ ...e, weights: e.tags.map((t) => weights[t]) })) : examples;
+  },
+
   batch(examples, _epoch, { runtime }) {
     const inputs = padBatch(examples.map((e) => e.text), runtime.tokenizer.padId);
     const T = inputs.ids.shape[1];
     const labels = new Int32Array(examples.length * T).fill(IGNORED);
+    const weights = examples[0].weights && new Float32Array(labels.length);
     let count = 0;
     examples.forEach((e, b) => e.text.starts.forEach((w, t) => {
       if (w < 0) return;
       labels[b * T + t] = e.tags[w];
-      count++;
+      count += e.weights?.[w] ?? 1;
+      if (weights) weights[b * T + t] = e.weights![w];
     }));
-    return { inputs, targets: { count, labels } };
+    return { inputs, targets: { count, labels, weights } };
   },
 
   loss: totalLoss,

@@ -73,7 +73,7 @@ export class Loop {
 
   /** Loss and gradient of (Σ terms)/(number of terms) over all micro-batches, plus the methods' penalties. */
   private gradients(micro: (ReturnType<Objective['batch']> & { route: Pass['route'] })[], step: number): { grads: Map<string, Tensor>; loss: Scalar } {
-    const terms = Math.max(1, micro.reduce((n, b) => n + b.targets.count, 0));
+    const terms = micro.reduce((n, b) => n + b.targets.count, 0) || 1;
     const trained = this.trained();
     const sum = new Map<string, Tensor>();
     let total: Scalar | undefined;

@@ -4,6 +4,7 @@ import { startCompute } from '../compute.js';
 import { imageBatch, rawShape } from '../data/image-input.js';
 import { dataError, usageError } from '../errors.js';
 import { ArrowWriter } from '../formats/arrow.js';
+import { classIndex } from '../formats/features.js';
 import { readGraft, writeGraft, type Graft } from '../formats/graft.js';
 import { lockFile } from '../formats/lock.js';
 import { writeOutput } from '../formats/output.js';
@@ -42,20 +43,22 @@ async function adapt(args: Arguments): Promise<void> {
   table.requireColumns(['image', ...(args.resetOn ? [args.resetOn] : [])]);
   const labels = head.labels ?? [];
   const schema = predictionSchema('class', table.schema, labels, { 'graft.method': method.name, 'graft.config': JSON.stringify(config) });
+  const indexOf = classIndex(labels, table.classNames('label'));
   let adaptation = method.start(source, config, args.seed);
   const at = args.state ? await readState(args.state, method.name, adaptation) : { batches: 0, group: null };
   const log = await EventLog.open(args.log);
   await writeOutput(args.output, async (out) => {
     const writer = new ArrowWriter(out, schema);
     const batches = streamBatches(table, args.batchSize, args.resetOn);
-    for await (const { rows, group } of counted(batches, { label: 'tta', unit: 'image' }, (b) => b.rows.length)) {
+    for await (const { rows: given, group } of counted(batches, { label: 'tta', unit: 'image' }, (b) => b.rows.length)) {
+      const rows = labels.length === 0 ? given : given.map((r) => ({ ...r, ...(r.label === null || r.label === undefined ? {} : { label: indexOf(r.label) }) }));
       if (at.batches > 0 && group !== at.group) {
         adaptation.dispose();
         adaptation = method.start(source, config, args.seed);
       }
       const logits = await predict(runtime, adaptation, table, rows, at.batches);
       log.write({ event: 'step', step: at.batches, ...describe(logits, rows) });
-      await writer.write(classBatch(schema, rows, logits, at.batches, labels));
+      await writer.write(classBatch(schema, rows, logits, at.batches));
       at.batches++;
       at.group = group;
     }
