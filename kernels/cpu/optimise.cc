@@ -1,6 +1,5 @@
 #include "optimise.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -28,20 +27,6 @@ GRAFT_EXPORT(sgd) {
   const float* grad = args.f32(1, scratch, n);
   const graft::Sgd o = {float(args.number(3)), float(args.number(4)), float(args.number(5)), float(args.number(6)), args.flag(7), args.number(8) == 1};
   graft::parallelFor(n, kGrain, [&](int64_t i, int64_t end) { graft::sgdLoop(param + i, grad + i, momentum ? momentum + i : nullptr, end - i, o); });
-}
-
-/** sumOfSquares(x): in double precision; blocks are summed in order. */
-GRAFT_EXPORT(sumOfSquares) {
-  graft::Scratch scratch;
-  const int64_t n = args.count(0), blocks = (n + kGrain - 1) / kGrain;
-  const float* x = args.f32(0, scratch);
-  std::vector<double> sums(static_cast<size_t>(blocks));
-  graft::parallelFor(blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; b++) sums[size_t(b)] = graft::squares(x + b * kGrain, std::min(kGrain, n - b * kGrain));
-  });
-  double total = 0;
-  for (const double s : sums) total += s;
-  args.returns(total);
 }
 
 /** copyFloats(x, y): y = x, whatever float storage x has. */

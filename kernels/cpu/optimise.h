@@ -14,6 +14,5 @@ struct Sgd { float gradScale, lr, momentum, weightDecay; bool nesterov, first; }
 GRAFT_VARIANTS(void, adamwLoop, (float* param, const float* grad, float* m, float* v, int64_t n, AdamW o))
 /** momentum may be null. */
 GRAFT_VARIANTS(void, sgdLoop, (float* param, const float* grad, float* momentum, int64_t n, Sgd o))
-GRAFT_VARIANTS(double, squares, (const float* x, int64_t n))
 
 }  // namespace graft

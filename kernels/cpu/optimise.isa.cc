@@ -23,16 +23,5 @@ void sgdLoop(float* __restrict param, const float* __restrict grad, float* __res
   }
 }
 
-double squares(const float* x, int64_t n) {
-  constexpr int lanes = 8;
-  double sums[lanes] = {};
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (int k = 0; k < lanes; k++) sums[k] += double(x[i + k]) * double(x[i + k]);
-  for (; i < n; i++) sums[0] += double(x[i]) * double(x[i]);
-  for (int k = 1; k < lanes; k++) sums[0] += sums[k];
-  return sums[0];
-}
-
 }  // namespace GRAFT_ISA
 }  // namespace graft

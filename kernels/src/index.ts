@@ -22,7 +22,7 @@ export { logSoftmax, softmax } from './ops/softmax.js';
 export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';
 export { dropout, dropoutMask, type Mask as DropoutMask } from './ops/dropout.js';
 export { augmentImages, type Augmentation, type Colour } from './ops/augment.js';
-export { adamwStep, globalNorm, sgdStep, type AdamWOptions, type SgdOptions } from './ops/optimise.js';
+export { adamwStep, sgdStep, sumOfSquares, type AdamWOptions, type SgdOptions } from './ops/optimise.js';
 export { svd, randomizedSvd, type Svd } from './linalg/svd.js';
 export { qr, type Qr } from './linalg/qr.js';
 export { symmetricEigen, type SymmetricEigen } from './linalg/symmetric-eigen.js';

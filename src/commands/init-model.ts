@@ -19,7 +19,7 @@ const command: Command = {
     const [{ join }, { readJson }, { copyInto, writeDirectory, writeOutput }, { writeSafetensors }, { blankModel }] = await Promise.all([
       import('node:path'), import('../formats/checkpoint.js'), import('../formats/output.js'), import('../formats/safetensors.js'), import('../models/blank.js')]);
     const config = readJson(args.config) as { model_type: string };
-    const tensors = await blankModel(config, null, args.seed);
+    const tensors = await blankModel(config, args.seed);
     await writeDirectory(args.output, async (directory) => {
       await writeOutput(join(directory, 'config.json'), (out) => out.write(`${JSON.stringify(config, null, 2)}\n`), { text: true });
       for (const file of args._) copyInto(directory, file);

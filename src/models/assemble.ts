@@ -15,7 +15,7 @@ export function assemble(checkpoint: Headers, modules: Modules, { heads, width, 
   const own = ownHead(checkpoint, heads, width);
   return {
     ...parts, type,
-    sites: modules.sites,
+    sites: modules.sites, parameters: modules.parameters,
     head: own,
     headTensors: (head) => headTensors(checkpoint, layoutFor(heads, head, type), head, own),
     logits: (f, features, head) => {

@@ -4,7 +4,7 @@ import { activationOf, count, dropoutRate } from './config.js';
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, scaleAndShift, type HeadLayouts } from './heads.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
-import { modulePrefix, Modules, type Headers } from './modules.js';
+import { modulePrefix, Modules, tableRows, type Headers } from './modules.js';
 import { withoutPadding, type Sequence } from './padding.js';
 import { features, joinHeads, positions, splitHeads } from './transformer.js';
 
@@ -54,15 +54,17 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
   const epsilon = count(checkpoint, 'layer_norm_eps', 1e-12);
   const at = `${prefix}embeddings`;
   const table = `${at}.word_embeddings.weight`;
-  const word = m.embedding(`${at}.word_embeddings`, 'embed');
+  const [rows, places, segments] = [
+    tableRows(checkpoint, table, 'vocab_size'), tableRows(checkpoint, `${at}.position_embeddings.weight`, 'max_position_embeddings'),
+    tableRows(checkpoint, `${at}.token_type_embeddings.weight`, 'type_vocab_size'),
+  ];
+  const word = m.embedding(`${at}.word_embeddings`, 'embed', [rows, d]);
   const enter = m.tokens(d);
-  const position = m.embedding(`${at}.position_embeddings`, 'position');
-  const type = m.embedding(`${at}.token_type_embeddings`, 'type');
-  const segmented = checkpoint.info(`${at}.token_type_embeddings.weight`).shape[0] > 1;
+  const position = m.embedding(`${at}.position_embeddings`, 'position', [places, d]);
+  const type = m.embedding(`${at}.token_type_embeddings`, 'type', [segments, d]);
   const norm = m.norm(`${at}.LayerNorm`, 'layer', d, epsilon);
   const dropout = dropoutRate(checkpoint, 'hidden_dropout_prob', 0.1);
   const drop = m.dropout(`${at}.dropout`, dropout);
-  const places = checkpoint.info(`${at}.position_embeddings.weight`).shape[0];
   const activation = activationOf(checkpoint, 'hidden_act', 'gelu');
   const shape: Shape = { d, heads, inner: count(checkpoint, 'intermediate_size'), epsilon, activation, dropout, attentionDropout: dropoutRate(checkpoint, 'attention_probs_dropout_prob', 0.1) };
   const blocks = Array.from({ length: layers }, (_, i) => bertLayer(m, i, `${prefix}encoder.layer.${i}`, shape));
@@ -72,8 +74,8 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
     const tokens = enter(f, { x: word(f, ids), mask, prompts: 0 });
     const [B, T] = tokens.x.shape as number[];
     const placed = tf.add(tokens.x, position(f, positions(f, T, places, firstPosition)));
-    const segments = types && segmented ? tf.pad(types, [[0, 0], [tokens.prompts, 0]]) : tf.zeros([B, T], 'int32');
-    return { ...tokens, x: drop(f, norm(f, tf.add(placed, type(f, segments)))) };
+    const kinds = types && segments > 1 ? tf.pad(types, [[0, 0], [tokens.prompts, 0]]) : tf.zeros([B, T], 'int32');
+    return { ...tokens, x: drop(f, norm(f, tf.add(placed, type(f, kinds)))) };
   };
   const backbone = (f: Forward, batch: Batch): Features => {
     const tokens = f.stem(() => embed(f, batch as TextBatch));
@@ -81,7 +83,7 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
   };
   const parts = { input: 'text' as const, hiddenSize: d, layers, maxLength: places - firstPosition, defaultTargets: ['query', 'value'], backbone };
   const classifierDropout = dropoutRate(checkpoint, 'classifier_dropout', dropout);
-  return { parts, d, layers, epsilon, activation, classifierDropout, table, rows: checkpoint.info(table).shape[0], std: count(checkpoint, 'initializer_range', 0.02) };
+  return { parts, d, layers, epsilon, activation, classifierDropout, table, rows, std: count(checkpoint, 'initializer_range', 0.02) };
 }
 
 interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; attentionDropout: number }

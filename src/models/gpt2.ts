@@ -4,7 +4,7 @@ import { activationOf, count, dropoutRate } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
-import { modulePrefix, Modules, type Headers } from './modules.js';
+import { modulePrefix, Modules, tableRows, type Headers } from './modules.js';
 import { withoutPadding, type Sequence } from './padding.js';
 import { features, joinHeads, positions, splitHeads } from './transformer.js';
 
@@ -14,11 +14,11 @@ export default function gpt2(checkpoint: Headers): Model {
   const prefix = modulePrefix(checkpoint, 'transformer.', 'wte.weight');
   const [d, layers, heads] = [count(checkpoint, 'n_embd'), count(checkpoint, 'n_layer'), count(checkpoint, 'n_head')];
   const epsilon = count(checkpoint, 'layer_norm_epsilon', 1e-5);
-  const word = m.embedding(`${prefix}wte`, 'embed');
+  const places = tableRows(checkpoint, `${prefix}wpe.weight`, 'n_positions');
+  const word = m.embedding(`${prefix}wte`, 'embed', [tableRows(checkpoint, `${prefix}wte.weight`, 'vocab_size'), d]);
   const enter = m.tokens(d);
-  const position = m.embedding(`${prefix}wpe`, 'position');
+  const position = m.embedding(`${prefix}wpe`, 'position', [places, d]);
   const drop = m.dropout(`${prefix}drop`, dropoutRate(checkpoint, 'embd_pdrop', 0.1));
-  const places = checkpoint.info(`${prefix}wpe.weight`).shape[0];
   const shape: Shape = {
     d, heads, inner: count(checkpoint, 'n_inner', 4 * d), epsilon, activation: activationOf(checkpoint, 'activation_function', 'gelu_new'),
     dropout: dropoutRate(checkpoint, 'resid_pdrop', 0.1), attentionDropout: dropoutRate(checkpoint, 'attn_pdrop', 0.1),

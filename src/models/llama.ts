@@ -5,7 +5,7 @@ import { activationOf, count, dropoutRate } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
-import { modulePrefix, Modules, type Headers } from './modules.js';
+import { modulePrefix, Modules, tableRows, type Headers } from './modules.js';
 import { withoutPadding, type Sequence } from './padding.js';
 import { rope, type Rotation } from './rope.js';
 import { features, joinHeads, splitHeads } from './transformer.js';
@@ -18,12 +18,12 @@ export default function llama(checkpoint: Headers): Model {
   const shape: Shape = {
     d, heads, kvHeads: count(checkpoint, 'num_key_value_heads', heads), headDim: count(checkpoint, 'head_dim', d / heads),
     inner: count(checkpoint, 'intermediate_size'), epsilon: count(checkpoint, 'rms_norm_eps', 1e-6), activation: activationOf(checkpoint, 'hidden_act', 'silu'),
-    dropout: dropoutRate(checkpoint, 'attention_dropout', 0),
+    dropout: dropoutRate(checkpoint, 'attention_dropout', 0), biases: biases(checkpoint),
   };
   const maxLength = count(checkpoint, 'max_position_embeddings', 2048);
   const window = slidingWindow(checkpoint);
   const angles = rope(checkpoint, shape.headDim);
-  const word = m.embedding(`${prefix}embed_tokens`, 'embed');
+  const word = m.embedding(`${prefix}embed_tokens`, 'embed', [tableRows(checkpoint, `${prefix}embed_tokens.weight`, 'vocab_size'), d]);
   const enter = m.tokens(d);
   const blocks = Array.from({ length: layers }, (_, i) => llamaLayer(m, i, `${prefix}layers.${i}`, shape));
   m.layer = layers;
@@ -52,21 +52,27 @@ function slidingWindow({ config }: Headers): number {
   return off ? Infinity : (config.sliding_window as number);
 }
 
-interface Shape { d: number; heads: number; kvHeads: number; headDim: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number }
+/** Which dense layers of a new model have a bias. */
+function biases({ config }: Headers): { qkv: boolean; output: boolean; ffn: boolean } {
+  const output = config.attention_bias === true;
+  return { qkv: output || config.model_type === 'qwen2', output, ffn: config.mlp_bias === true };
+}
 
-function llamaLayer(m: Modules, i: number, at: string, { d, heads, kvHeads, headDim, inner, epsilon, activation, dropout }: Shape) {
+interface Shape { d: number; heads: number; kvHeads: number; headDim: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; biases: ReturnType<typeof biases> }
+
+function llamaLayer(m: Modules, i: number, at: string, { d, heads, kvHeads, headDim, inner, epsilon, activation, dropout, biases }: Shape) {
   const block = m.block(i, at, [d, d]);
   const norm1 = m.norm(`${at}.input_layernorm`, 'rms', d, epsilon);
-  const query = m.linear(`${at}.self_attn.q_proj`, 'query', [d, heads * headDim]);
-  const key = m.linear(`${at}.self_attn.k_proj`, 'key', [d, kvHeads * headDim]);
-  const value = m.linear(`${at}.self_attn.v_proj`, 'value', [d, kvHeads * headDim]);
+  const query = m.linear(`${at}.self_attn.q_proj`, 'query', [d, heads * headDim], { biased: biases.qkv });
+  const key = m.linear(`${at}.self_attn.k_proj`, 'key', [d, kvHeads * headDim], { biased: biases.qkv });
+  const value = m.linear(`${at}.self_attn.v_proj`, 'value', [d, kvHeads * headDim], { biased: biases.qkv });
   const attention = m.attention(`${at}.self_attn`, d, { heads, kvHeads, headDim, dropout });
-  const project = m.linear(`${at}.self_attn.o_proj`, 'output', [heads * headDim, d]);
+  const project = m.linear(`${at}.self_attn.o_proj`, 'output', [heads * headDim, d], { biased: biases.output });
   const attend = m.output('attention.output', `${at}.self_attn`, d);
   const norm2 = m.norm(`${at}.post_attention_layernorm`, 'rms', d, epsilon);
-  const gate = m.linear(`${at}.mlp.gate_proj`, 'gate', [d, inner]);
-  const up = m.linear(`${at}.mlp.up_proj`, 'up', [d, inner]);
-  const down = m.linear(`${at}.mlp.down_proj`, 'down', [inner, d]);
+  const gate = m.linear(`${at}.mlp.gate_proj`, 'gate', [d, inner], { biased: biases.ffn });
+  const up = m.linear(`${at}.mlp.up_proj`, 'up', [d, inner], { biased: biases.ffn });
+  const down = m.linear(`${at}.mlp.down_proj`, 'down', [inner, d], { biased: biases.ffn });
   const feed = m.output('ffn.output', `${at}.mlp`, d);
   const scale = 1 / Math.sqrt(headDim);
 

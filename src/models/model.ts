@@ -49,6 +49,8 @@ export interface Model {
   readonly imageSize?: readonly [number, number];
   /** In execution order; a head's linear sites (role `head`) are there whether the checkpoint or a graft brings its tensors. */
   readonly sites: readonly Site[];
+  /** Tensors that belong to no site: class tokens, position tables that are added whole. */
+  readonly parameters: readonly { name: string; shape: number[] }[];
   /** The head the checkpoint itself brings, if any. */
   readonly head: Head | null;
   /** Default `target_modules` of low-rank methods, as PEFT has them. */

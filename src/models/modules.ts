@@ -1,11 +1,15 @@
 import type { Activation, ConvOptions, Tensor, Tensor4D } from '@graft/kernels';
 import type { Checkpoint } from '../formats/checkpoint.js';
 import { dataError } from '../errors.js';
+import { count } from './config.js';
 import type { Forward } from './forward.js';
 import type { AttentionInput, Site, SiteCall, Tokens } from './site.js';
 
 /** What a checkpoint's headers say: enough to lay out its model. */
-export type Headers = Pick<Checkpoint, 'path' | 'config' | 'has' | 'info'>;
+export type Headers = Pick<Checkpoint, 'path' | 'config' | 'has' | 'info'> & {
+  /** No tensor is there yet: what config.json says decides. */
+  blank?: boolean;
+};
 
 /**
  * The modules of a model. Each method declares one module as a site and returns the function that runs it in a forward pass,
@@ -14,35 +18,44 @@ export type Headers = Pick<Checkpoint, 'path' | 'config' | 'has' | 'info'>;
  */
 export class Modules {
   readonly sites: Site[] = [];
+  /** Tensors that belong to no site. */
+  readonly parameters: { name: string; shape: number[] }[] = [];
   layer = -1;
 
   constructor(private readonly checkpoint: Headers) {}
 
-  /** A dense layer. `dims` is [in, out]. */
-  linear(name: string, role: string, [dimIn, dimOut]: readonly [number, number], own: Partial<Site> = {}): (f: Forward, x: Tensor, activation?: Activation) => Tensor {
-    this.add({ name, kind: 'linear', role, dimIn, dimOut, weight: `${name}.weight`, bias: this.present(`${name}.bias`), ...own });
+  /** A dense layer. `dims` is [in, out]; `biased`: it starts with a bias, where the checkpoint is yet to be made. */
+  linear(name: string, role: string, [dimIn, dimOut]: readonly [number, number], { biased = true, ...own }: Partial<Site> & { biased?: boolean } = {}): (f: Forward, x: Tensor, activation?: Activation) => Tensor {
+    this.add({ name, kind: 'linear', role, dimIn, dimOut, weight: `${name}.weight`, bias: this.present(`${name}.bias`, biased), ...own });
     return (f, x, activation) => f.linear(name, x, activation);
   }
 
   /** The last dense layer of a head, which a graft may bring: as wide as the checkpoint's own, 0 where it has none. */
   headLinear(name: string, dimIn: number, own: Partial<Site> = {}): (f: Forward, x: Tensor) => Tensor {
     const weight = own.weight ?? `${name}.weight`;
-    const dimOut = this.checkpoint.has(weight) ? this.checkpoint.info(weight).shape[0] : 0;
+    const { blank, config } = this.checkpoint;
+    const named = blank ? Number(config.num_labels ?? Object.keys((config.id2label ?? {}) as object).length) : 0;
+    const dimOut = this.checkpoint.has(weight) ? this.checkpoint.info(weight).shape[0] : named;
     return this.linear(name, 'head', [dimIn, dimOut], { bias: `${name}.bias`, ...own });
   }
 
   /** A square convolution without dilation; `dims` is [in, out]. */
-  conv(name: string, role: string, [dimIn, dimOut]: readonly [number, number], kernel: number, stride = 1, padding = 0): (f: Forward, x: Tensor) => Tensor4D {
-    this.add({ name, kind: 'conv', role, dimIn, dimOut, weight: `${name}.weight`, bias: this.present(`${name}.bias`), conv: { kernel: [kernel, kernel], stride, padding } });
+  conv(name: string, role: string, [dimIn, dimOut]: readonly [number, number], kernel: number, stride = 1, padding = 0, biased = false): (f: Forward, x: Tensor) => Tensor4D {
+    this.add({ name, kind: 'conv', role, dimIn, dimOut, weight: `${name}.weight`, bias: this.present(`${name}.bias`, biased), conv: { kernel: [kernel, kernel], stride, padding } });
     const options: ConvOptions = { stride, padding };
     return (f, x) => f.conv(name, x as Tensor4D, options);
   }
 
-  /** A table [rows, width]. */
-  embedding(name: string, role: string): (f: Forward, ids: Tensor) => Tensor {
-    const [rows, width] = this.checkpoint.info(`${name}.weight`).shape;
+  /** A table [rows, width]; see tableRows. */
+  embedding(name: string, role: string, [rows, width]: readonly [number, number]): (f: Forward, ids: Tensor) => Tensor {
     this.add({ name, kind: 'embedding', role, dimIn: rows, dimOut: width, weight: `${name}.weight` });
     return (f, ids) => f.embedding(name, ids);
+  }
+
+  /** A tensor of its own, which no adapter changes. */
+  parameter(name: string, shape: number[]): (f: Forward) => Tensor {
+    this.parameters.push({ name, shape });
+    return (f) => f.weight(name);
   }
 
   norm(name: string, type: 'batch' | 'layer' | 'rms', dim: number, epsilon: number, role = 'norm'): (f: Forward, x: Tensor) => Tensor {
@@ -95,10 +108,13 @@ export class Modules {
     this.sites.push({ ...site, layer: this.layer });
   }
 
-  private present(name: string): string | undefined {
-    return this.checkpoint.has(name) ? name : undefined;
+  private present(name: string, otherwise: boolean): string | undefined {
+    return (this.checkpoint.blank ? otherwise : this.checkpoint.has(name)) ? name : undefined;
   }
 }
+
+/** Rows of a table: those stored, which may be more than config.json counts under `key`; of a blank model these. */
+export const tableRows = (checkpoint: Headers, name: string, key: string): number => (checkpoint.blank ? count(checkpoint, key) : checkpoint.info(name).shape[0]);
 
 /**
  * What precedes an architecture's module names in this checkpoint: nothing in the file of a bare encoder, the class prefix
@@ -106,6 +122,7 @@ export class Modules {
  * @throws GraftError (65) when it is found under neither name
  */
 export function modulePrefix(checkpoint: Headers, prefix: string, probe: string): string {
+  if (checkpoint.blank) return '';
   const found = ['', prefix].find((p) => checkpoint.has(p + probe));
   if (found === undefined) throw dataError(`${checkpoint.path}: has neither '${probe}' nor '${prefix}${probe}', which every ${checkpoint.config.model_type} model has`);
   return found;

@@ -18,13 +18,15 @@ export default function vit(checkpoint: Headers): Model {
   const at = `${prefix}embeddings`;
   const given = preprocessing(checkpoint);
   const pixels = m.pixels();
-  const patches = m.conv(`${at}.patch_embeddings.projection`, 'patch', [count(checkpoint, 'num_channels', 3), d], patch, patch);
+  const patches = m.conv(`${at}.patch_embeddings.projection`, 'patch', [count(checkpoint, 'num_channels', 3), d], patch, patch, 0, true);
+  const cls = m.parameter(`${at}.cls_token`, [1, 1, d]);
+  const places = m.parameter(`${at}.position_embeddings`, [1, Math.floor(side / patch) ** 2 + 1, d]);
   const enter = m.tokens(d);
   const dropout = dropoutRate(checkpoint, 'hidden_dropout_prob', 0);
   const drop = m.dropout(`${at}.dropout`, dropout);
   const shape: Shape = {
     d, heads, inner: count(checkpoint, 'intermediate_size', 4 * d), epsilon, activation: activationOf(checkpoint, 'hidden_act', 'gelu'),
-    dropout, attentionDropout: dropoutRate(checkpoint, 'attention_probs_dropout_prob', 0),
+    dropout, attentionDropout: dropoutRate(checkpoint, 'attention_probs_dropout_prob', 0), biased: checkpoint.config.qkv_bias !== false,
   };
   const blocks = Array.from({ length: layers }, (_, i) => vitLayer(m, i, `${prefix}encoder.layer.${i}`, shape));
   m.layer = layers;
@@ -35,9 +37,8 @@ export default function vit(checkpoint: Headers): Model {
   const embed = (f: Forward, { pixels: images }: ImageBatch) => {
     const x = patches(f, normalise(pixels(f, images), given));
     const [B, h, w] = x.shape;
-    const cls = tf.tile(tf.reshape(f.weight(`${at}.cls_token`), [1, 1, d]), [B, 1, 1]);
-    const sequence = tf.concat([cls, tf.reshape(x, [B, h * w, d])], 1);
-    return enter(f, { x: drop(f, tf.add(sequence, f.weight(`${at}.position_embeddings`))), mask: null, prompts: 0 });
+    const sequence = tf.concat([tf.tile(tf.reshape(cls(f), [1, 1, d]), [B, 1, 1]), tf.reshape(x, [B, h * w, d])], 1);
+    return enter(f, { x: drop(f, tf.add(sequence, places(f))), mask: null, prompts: 0 });
   };
   const backbone = (f: Forward, batch: Batch): Features => {
     const tokens = f.stem(() => embed(f, batch as ImageBatch));
@@ -53,14 +54,14 @@ export default function vit(checkpoint: Headers): Model {
   });
 }
 
-interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; attentionDropout: number }
+interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; attentionDropout: number; biased: boolean }
 
-function vitLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation, dropout, attentionDropout }: Shape) {
+function vitLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon, activation, dropout, attentionDropout, biased }: Shape) {
   const block = m.block(i, at, [d, d]);
   const norm1 = m.norm(`${at}.layernorm_before`, 'layer', d, epsilon);
-  const query = m.linear(`${at}.attention.attention.query`, 'query', [d, d]);
-  const key = m.linear(`${at}.attention.attention.key`, 'key', [d, d]);
-  const value = m.linear(`${at}.attention.attention.value`, 'value', [d, d]);
+  const query = m.linear(`${at}.attention.attention.query`, 'query', [d, d], { biased });
+  const key = m.linear(`${at}.attention.attention.key`, 'key', [d, d], { biased });
+  const value = m.linear(`${at}.attention.attention.value`, 'value', [d, d], { biased });
   const attention = m.attention(`${at}.attention.attention`, d, { heads, kvHeads: heads, headDim: d / heads, dropout: attentionDropout });
   const project = m.linear(`${at}.attention.output.dense`, 'output', [d, d]);
   const attend = m.output('attention.output', `${at}.attention.output`, d, { dropout });

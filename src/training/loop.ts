@@ -1,4 +1,4 @@
-import { scoped, tf, variableGradients, type Scalar, type Tensor, type Variable } from '@graft/kernels';
+import { scoped, sumOfSquares, tf, variableGradients, type Scalar, type Tensor, type Variable } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import type { StepCall } from '../adapters/method.js';
 import { disposeBatch } from '../data/encode.js';
@@ -172,10 +172,7 @@ function plus<T extends Tensor>(a: T | undefined, b: T): T {
 
 /** Loss and global norm of the gradient, in one transfer. */
 function readBack(loss: Scalar, grads: ReadonlyMap<string, Tensor>): { loss: number; gradNorm: number } {
-  const [value, squared] = scoped(() => {
-    const squares = [...grads.values()].map((g) => tf.sum(tf.square(g)));
-    return tf.stack([loss, squares.length > 0 ? tf.addN(squares) : tf.scalar(0)]).dataSync();
-  });
+  const [value, squared] = scoped(() => tf.stack([loss, sumOfSquares(grads.values())]).dataSync());
   loss.dispose();
   return { loss: value, gradNorm: Math.sqrt(squared) };
 }

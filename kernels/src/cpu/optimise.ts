@@ -16,8 +16,6 @@ defineKernel<Scaled<SgdOptions>>('GraftSgd', ({ inputs: { param, grad, momentum 
   return [];
 });
 
-defineKernel('GraftSumSquares', ({ inputs: { x }, backend }) => backend.make(Float32Array.of(backend.native.sumOfSquares(backend.handle(x))), [], 'float32'));
-
 defineKernel('GraftCopy', ({ inputs: { x }, backend }) => {
   const y = backend.output(x.shape);
   backend.native.copyFloats(backend.handle(x), backend.handle(y));

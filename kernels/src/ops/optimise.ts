@@ -48,14 +48,10 @@ function own(variable: tf.Variable): void {
   if (backend.refCount(variable.dataId) > 1 || isFrozen(variable)) tf.tidy(() => variable.assign(runKernel('GraftCopy', { x: variable })));
 }
 
-/** √(Σ ‖g‖²) over all gradients, summed in double precision where the backend can. */
-export function globalNorm(grads: Iterable<tf.Tensor>): number {
-  const fused = hasKernel('GraftSumSquares');
-  let total = 0;
-  for (const g of grads) {
-    const square = fused ? runKernel('GraftSumSquares', { x: g }) : tf.tidy(() => tf.sum(tf.square(g)));
-    total += square.dataSync()[0];
-    square.dispose();
-  }
-  return Math.sqrt(total);
+/** Σ ‖g‖² over all tensors, the square of their global norm: a scalar, so that it can be read back with others. */
+export function sumOfSquares(tensors: Iterable<tf.Tensor>): tf.Scalar {
+  return tf.tidy(() => {
+    const squares = Array.from(tensors, (g) => tf.sum(tf.square(g)));
+    return squares.length > 0 ? tf.addN(squares) : tf.scalar(0);
+  }) as tf.Scalar;
 }
