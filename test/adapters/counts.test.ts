@@ -1,12 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import adalora from '../../src/adapters/adalora.js';
 import bitfit from '../../src/adapters/bitfit.js';
 import bottleneck from '../../src/adapters/bottleneck.js';
+import dora from '../../src/adapters/dora.js';
+import ia3 from '../../src/adapters/ia3.js';
 import { countSpecs, defaults, ownedTensors } from '../../src/adapters/instantiate.js';
+import loha from '../../src/adapters/loha.js';
+import lokr, { factorization } from '../../src/adapters/lokr.js';
 import lora from '../../src/adapters/lora.js';
 import type { Method, TensorShapes } from '../../src/adapters/method.js';
+import poly from '../../src/adapters/poly.js';
 import prefix from '../../src/adapters/prefix.js';
 import prompt from '../../src/adapters/prompt.js';
+import vera from '../../src/adapters/vera.js';
 import type { Model } from '../../src/models/model.js';
 import type { Headers } from '../../src/models/modules.js';
 import { loadModel } from '../../src/models/registry.js';
@@ -54,6 +61,23 @@ test('parameters of the published configurations', async () => {
   assert.equal(count(large, bitfit, {}, encoder), 270_336);
   assert.equal(count(base, lora, { rank: 8 }), 12 * 2 * 8 * (768 + 768));
   assert.equal(count(base, lora, { rank: 4, targetModules: ['all-linear'] }), 12 * 4 * (4 * 1536 + 2 * (768 + 3072)) + 4 * 1536, 'blocks and pooler');
+});
+
+test('parameters of the low-rank family follow its closed forms', async () => {
+  const base = await bertOf(768, 12);
+  const d = 768, sites = 24;
+  assert.equal(count(base, dora, { rank: 8 }), sites * (8 * 2 * d + d));
+  assert.equal(count(base, adalora, { rank: 12 }), sites * 12 * (2 * d + 1));
+  assert.equal(count(base, vera), sites * (256 + d));
+  assert.equal(count(base, ia3), 12 * (d + d + d + 4 * d), 'keys, values, and what both output.dense read');
+  assert.equal(count(base, loha, { rank: 4 }), sites * 2 * 4 * 2 * d);
+  assert.equal(count(base, lokr, { rank: 4 }), sites * (24 * 24 + 4 * (32 + 32)), '768 = 24·32');
+  assert.equal(count(base, lokr, { rank: 4, decomposeBoth: true }), sites * (4 * (24 + 24) + 4 * (32 + 32)));
+  assert.equal(count(base, poly, { rank: 2, skills: 8, splits: 4, tasks: ['a', 'b', 'c'] }), sites * (8 * 2 * 2 * d + 3 * 4 * 8));
+});
+
+test('sizes factorise as in LyCORIS', () => {
+  assert.deepEqual([[256, -1], [128, -1], [127, -1], [128, 4], [768, -1], [30, 4]].map(([n, f]) => factorization(n, f)), [[16, 16], [8, 16], [1, 127], [4, 32], [24, 32], [3, 10]]);
 });
 
 test('a reparametrised prefix counts its network while it trains', async () => {

@@ -3,7 +3,8 @@ import { activateWith, createGraft } from '../../src/adapters/instantiate.js';
 import { baseOf } from '../../src/adapters/base.js';
 import type { ActiveGraft } from '../../src/adapters/active.js';
 import type { Method } from '../../src/adapters/method.js';
-import { bytesOf } from '../../src/formats/dtype.js';
+import { fold } from '../../src/merging/exact.js';
+import { bytesOf, decode } from '../../src/formats/dtype.js';
 import type { Checkpoint } from '../../src/formats/checkpoint.js';
 import type { Graft } from '../../src/formats/graft.js';
 import { Forward, type ForwardOptions, type WeightSource } from '../../src/models/forward.js';
@@ -73,6 +74,13 @@ export function step(b: Bench, active: ActiveGraft, lr = 0.1): void {
 export const active = (b: Bench, method: Method<any>, graft: Graft, train = false): ActiveGraft => activateWith(method, graft, b.model, { train }); // eslint-disable-line @typescript-eslint/no-explicit-any
 
 export const norm = (t: Tensor | undefined): number => (t ? tf.tidy(() => tf.norm(t).dataSync()[0]) : 0);
+
+/** The weights with grafts folded in, as `merge` writes them. */
+export async function merged(b: Bench, grafts: Graft[]): Promise<WeightSource> {
+  const whole = await fold(b.checkpoint, grafts);
+  const tensors = new Map(whole.shards().flatMap((s) => s.tensors).map((t) => [t.name, tf.tensor(Float32Array.from(decode(Buffer.concat([...whole.data(t)]), t.dtype)!), t.shape)]));
+  return overlay(b.checkpoint, tensors);
+}
 
 /** Weights of a checkpoint with some of them replaced. */
 export const overlay = (checkpoint: WeightSource, replaced: ReadonlyMap<string, Tensor>): WeightSource => ({

@@ -1,6 +1,7 @@
-"""LoRA training by PEFT, for graft train to agree with.
+"""Training by PEFT, for graft train to agree with.
 
-python test/golden/peft_training.py                     a small random BERT: rewrites test/golden/peft/
+python test/golden/peft_training.py                     LoRA on a small random BERT: rewrites test/golden/peft/
+python test/golden/peft_training.py METHOD...           dora, adalora or ia3, 20 steps on that model: rewrites test/golden/peft/METHOD/
 python test/golden/peft_training.py MODEL DATA LABELS OUT [STEPS]   a checkpoint on rows of JSON lines (text, label), results in OUT
 
 Leaves in the folder: start/ and end/ (PEFT layout), training.json (losses of the steps). Batches of 8 in the order of the rows,
@@ -9,13 +10,19 @@ AdamW with decay on everything, gradients clipped to norm 1, a linear schedule w
 import json, random, sys
 from pathlib import Path
 import torch
-from peft import LoraConfig, TaskType, get_peft_model
+from peft import AdaLoraConfig, IA3Config, LoraConfig, TaskType, get_peft_model
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification, get_scheduler
 
 torch.manual_seed(0)
 torch.set_num_threads(2)
 BATCH, LR, WARMUP = 8, 5e-3, 5
+LORA = lambda steps: LoraConfig(task_type=TaskType.SEQ_CLS, r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["query", "value"])
+METHODS = {
+    "dora": lambda steps: LoraConfig(task_type=TaskType.SEQ_CLS, r=4, lora_alpha=8, use_dora=True, target_modules=["query", "value"]),
+    "adalora": lambda steps: AdaLoraConfig(task_type=TaskType.SEQ_CLS, init_r=4, target_r=2, lora_alpha=16, tinit=4, tfinal=5, deltaT=2, orth_reg_weight=0.1, total_step=steps),
+    "ia3": lambda steps: IA3Config(task_type=TaskType.SEQ_CLS),
+}
 
 
 def small(folder):
@@ -37,13 +44,13 @@ def small(folder):
     return folder / "model", folder / "rows.jsonl", 3, 50
 
 
-def train(model_path, rows_path, labels, steps, out, lr):
+def train(model_path, rows_path, labels, steps, out, lr, config=LORA):
     rows = [json.loads(line) for line in open(rows_path)]
     tokenizer = Tokenizer.from_file(str(Path(model_path) / "tokenizer.json"))
     tokenizer.enable_padding(pad_id=tokenizer.token_to_id("[PAD]"), pad_token="[PAD]")
     tokenizer.enable_truncation(min(512, AutoConfig.from_pretrained(model_path).max_position_embeddings))
     base = AutoModelForSequenceClassification.from_pretrained(model_path, num_labels=labels, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager")
-    model = get_peft_model(base, LoraConfig(task_type=TaskType.SEQ_CLS, r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["query", "value"]))
+    model = get_peft_model(base, config(steps))
     model.save_pretrained(out / "start")
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.01)
@@ -57,6 +64,8 @@ def train(model_path, rows_path, labels, steps, out, lr):
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item())
         optimizer.step()
+        if hasattr(model.base_model, "update_and_allocate"):
+            model.base_model.update_and_allocate(step + 1)
         scheduler.step()
         optimizer.zero_grad()
         losses.append(loss.item())
@@ -68,7 +77,11 @@ def train(model_path, rows_path, labels, steps, out, lr):
     (out / "training.json").write_text(json.dumps({"losses": losses, "gradNorms": norms}))
 
 
-if len(sys.argv) > 1:
+if sys.argv[1:] and all(name in METHODS for name in sys.argv[1:]):
+    folder = Path(__file__).parent / "peft"
+    for name in sys.argv[1:]:
+        train(folder / "model", folder / "rows.jsonl", 3, 20, folder / name, LR, METHODS[name])
+elif len(sys.argv) > 1:
     out = Path(sys.argv[4])
     train(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[5]) if len(sys.argv) > 5 else 50, out, 1e-3)
 else:
