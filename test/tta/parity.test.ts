@@ -12,7 +12,7 @@ test('bn-adapt, tent and cotta predict three batches as PyTorch does', async () 
   const batches = images.map((b) => pixels(Array.from({ length: b.length / size }, (_, i) => Uint8Array.from(b.slice(i * size, (i + 1) * size)))));
   for (const [name, expected] of Object.entries(logits)) {
     const { start, ...config } = options[name];
-    const a = await at.start(name, { ...config, pTh: 0 });
+    const a = await at.start(name, config);
     // A student that equals its teacher has a gradient of rounding noise only, which Adam scales to whole steps.
     const scaled = ([n, t]: [string, Tensor]): [string, Tensor] => [n, n.startsWith('student.') ? tf.mul(t, start!) : t];
     if (start) scoped(() => a.restore(new Map([...a.state()].map(scaled))));
