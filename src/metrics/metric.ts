@@ -6,7 +6,11 @@ export interface TextPrediction { kind: 'text'; nll: number; tokens: number; byt
 export type Prediction = ClassPrediction | TagPrediction | TextPrediction;
 
 /** What the labels are called; metrics over classes size themselves by it. */
-export interface LabelSet { names: readonly string[] }
+export interface LabelSet {
+  names: readonly string[];
+  /** Entity types by their place in the sums, as metrics over spans find them. */
+  types?: Map<string, number>;
+}
 
 /**
  * A metric that is a function of sums over rows. So streams of any length are measured in constant memory, groups add up,

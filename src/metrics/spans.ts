@@ -1,3 +1,4 @@
+import { dataError } from '../errors.js';
 import type { LabelSet, Metric, TagPrediction } from './metric.js';
 
 export interface Span { type: string; start: number; /** inclusive */ end: number }
@@ -20,20 +21,32 @@ export function spans(tags: readonly string[]): Span[] {
   return found;
 }
 
-/** Entity types in the order of the tag names. */
+/** Entity types there is room for where the tags have no names: predictions made elsewhere. */
+const UNNAMED = 256;
+
+/** The place of an entity type: in the order of the tag names or, without these, of their appearance. */
+function placeOf(labels: LabelSet, type: string): number {
+  labels.types ??= new Map(types(labels).map((t, i) => [t, i]));
+  const known = labels.types.get(type);
+  if (known !== undefined) return known;
+  if (labels.names.length > 0) throw dataError(`entity type '${type}' is none of ${types(labels).join(', ')}`);
+  if (labels.types.size === UNNAMED) throw dataError(`more than ${UNNAMED} entity types, '${type}' among them: are these tags?`);
+  labels.types.set(type, labels.types.size);
+  return labels.types.size - 1;
+}
+
 const types = ({ names }: LabelSet): string[] => [...new Set(names.filter((t) => t !== 'O').map((t) => (t.includes('-') ? t.slice(t.indexOf('-') + 1) : '_')))];
 
 /** Per type: spans right, predicted, gold. */
 const counts: Metric['add'] = (row, sums, weight, labels) => {
-  const order = types(labels);
   const { predicted, gold } = row as TagPrediction;
   const key = (s: Span): string => `${s.type} ${s.start} ${s.end}`;
   const truth = spans(gold);
   const wanted = new Set(truth.map(key));
-  for (const s of truth) sums[3 * order.indexOf(s.type) + 2] += weight;
+  for (const s of truth) sums[3 * placeOf(labels, s.type) + 2] += weight;
   for (const s of spans(predicted)) {
-    sums[3 * order.indexOf(s.type) + 1] += weight;
-    if (wanted.has(key(s))) sums[3 * order.indexOf(s.type)] += weight;
+    sums[3 * placeOf(labels, s.type) + 1] += weight;
+    if (wanted.has(key(s))) sums[3 * placeOf(labels, s.type)] += weight;
   }
 };
 
@@ -46,7 +59,7 @@ const pooled = (sums: Float64Array): [number, number, number] => {
 const ratio = (a: number, b: number): number => (b > 0 ? a / b : 0);
 
 const overSpans = (name: string, summary: string, value: (sums: Float64Array) => number): Metric =>
-  ({ name, summary, kind: 'tags', size: (labels) => 3 * types(labels).length, add: counts, value });
+  ({ name, summary, kind: 'tags', size: (labels) => 3 * (labels.names.length > 0 ? types(labels).length : UNNAMED), add: counts, value });
 
 /** Micro F1 over all chunks: equal type, start and end. */
 export const spanF1 = overSpans('span-f1', 'micro F1 of the spans (seqeval, conlleval)', (sums) => {

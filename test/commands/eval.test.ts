@@ -15,3 +15,9 @@ test('rows of different width are refused', () => {
   assert.equal(r.status, 65);
   assert.match(r.stderr, /row 2 has 2 logits where 3 classes are expected/);
 });
+
+test('so are tags: their entity types are found as they come', () => {
+  const r = graft(['eval', '--metrics', 'span-f1,span-macro-f1'], lines([{ pred_tags: ['B-LOC', 'O', 'B-PER'], tags: ['B-LOC', 'O', 'O'] }, { pred_tags: ['O'], tags: ['B-DATE'] }]));
+  assert.equal(r.status, 0, r.stderr);
+  assert.deepEqual(r.stdout.toString().trim().split('\n').map((l) => JSON.parse(l).value), [0.5, 1 / 3]);
+});
