@@ -9,9 +9,10 @@ import { parseCommandLine } from '../../src/command-line.js';
 import type { Arguments } from '../../src/commands/command.js';
 import command from '../../src/commands/tta.js';
 import { readArrow } from '../../src/formats/arrow.js';
+import { withClassLabel } from '../../src/formats/features.js';
 import { rowsOf, type Row } from '../../src/formats/rows.js';
 import { graft, scratch } from '../support/tiny.js';
-import { arrow, arrowParts, images, tinyResnet, type ImageRow } from './support.js';
+import { arrow, arrowParts, images, imageSchema, tinyResnet, type ImageRow } from './support.js';
 
 const GRAFT = fileURLToPath(new URL('../../../bin/graft.js', import.meta.url));
 const folder = scratch();
@@ -44,6 +45,12 @@ test('predictions come with the columns results are grouped by, batch by batch',
   assert.deepEqual(found.map((r) => [r.label, r.domain]), [...fog, ...snow].map((r) => [r.label, r.domain]));
   for (const r of found) assert.equal(r.pred, [...(r.logits as Float32Array)].indexOf(Math.max(...(r.logits as Float32Array))));
   assert.ok(Object.keys(found[0]).every((name) => name !== 'image'));
+});
+
+test('labels are the model\'s classes, whatever their order in the data', async () => {
+  const named = withClassLabel(imageSchema, 'label', ['d', 'c', 'b', 'a']);
+  const found = await run(await arrow(fog, named), ['--method', 'source']);
+  assert.deepEqual(found.map((r) => r.label), fog.map((r) => 3 - r.label));
 });
 
 test('neither labels nor domains reach the method', async () => {

@@ -70,13 +70,14 @@ export function step(adaptation: Adaptation, x: Tensor4D): Float32Array {
 
 export interface ImageRow extends Record<string, unknown> { image: Uint8Array; label: number; domain: string }
 
+export const imageSchema = new Schema([
+  new Field('image', new Binary(), false, new Map([['shape', `${SIZE},${SIZE},3`]])), new Field('label', new Int32()), new Field('domain', new Utf8()),
+]);
+
 /** An Arrow stream in parts: the schema and the first rows, then the others a batch each, then the end. */
-export async function arrowParts(batches: readonly (readonly ImageRow[])[]): Promise<Buffer[]> {
+export async function arrowParts(batches: readonly (readonly ImageRow[])[], schema = imageSchema): Promise<Buffer[]> {
   const parts: Buffer[] = [];
   let held: Buffer[] = [];
-  const schema = new Schema([
-    new Field('image', new Binary(), false, new Map([['shape', `${SIZE},${SIZE},3`]])), new Field('label', new Int32()), new Field('domain', new Utf8()),
-  ]);
   const writer = new ArrowWriter({ name: 'memory', write: async (b) => { held.push(Buffer.from(b)); }, commit: async () => undefined, abort: () => undefined }, schema);
   for (const rows of batches) {
     await writer.write(batchOf(schema, rows));
@@ -87,4 +88,4 @@ export async function arrowParts(batches: readonly (readonly ImageRow[])[]): Pro
   return [...parts, Buffer.concat(held)];
 }
 
-export const arrow = async (rows: readonly ImageRow[]): Promise<Buffer> => Buffer.concat(await arrowParts([rows]));
+export const arrow = async (rows: readonly ImageRow[], schema = imageSchema): Promise<Buffer> => Buffer.concat(await arrowParts([rows], schema));

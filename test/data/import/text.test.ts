@@ -65,6 +65,18 @@ test('lines of any form by a pattern, in Latin-1', async (t) => {
   await assert.rejects(graftData('import', '--format', 'text', '--encoding', 'latin1', '--pattern', '^(?<text>X.*)', path, '-o', file('x')), /TREC.train:1: does not match/);
 });
 
+test('a split of its own takes the class names of another, so that classes it lacks keep their numbers', async (t) => {
+  const file = folder(t);
+  await graftData('import', file('train.csv', 'text,label\na,z\nb,k\nc,m\n'), '-o', file('train.arrow'));
+  const { rows, table } = await produced(file, 'import', file('test.csv', 'text,label\nd,z\ne,m\n'), '--labels-from', file('train.arrow'));
+  assert.deepEqual(rows.map((r) => r.label), [2, 1]);
+  assert.deepEqual(table.classNames('label'), ['k', 'm', 'z']);
+  const rejects = (pattern: RegExp, ...argv: string[]): Promise<void> => assert.rejects(graftData('import', ...argv, '-o', file('out')), pattern);
+  await rejects(/row 1: 'q' in column 'label' is none of the classes k, m, z/, file('other.csv', 'text,label\nd,q\n'), '--labels-from', file('train.arrow'));
+  await rejects(/no column names its classes/, file('test.csv'), '--labels-from', file('rows.jsonl', '{"text":"a"}\n'));
+  await rejects(/--labels and --labels-from exclude each other/, file('test.csv'), '--labels-from', file('train.arrow'), '--labels', 'a');
+});
+
 test('paragraphs and documents', async (t) => {
   const file = folder(t);
   const path = file('a.txt', 'one\ntwo\n\n\nthree\n');
