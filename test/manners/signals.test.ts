@@ -21,7 +21,7 @@ const CONFIG = {
 writeFileSync(at('config.json'), JSON.stringify(CONFIG));
 must(['init-model', '-c', at('config.json'), '-o', at('model')]);
 must(['init-adapter', '-m', at('model'), '--method', 'full', '--task', 'mlm', '-o', at('full')]);
-must(['data', 'make', 'shapes10', '-n', '3000', '-o', at('shapes')]);
+must(['data', 'make', 'shapes10', '-n', '600', '-o', at('shapes')]);
 mkdirSync(at('resnet'));
 const resnet = tinyResnet(at('resnet'));
 const small = images(2000, 1).map((image, i) => ({ image, label: i % 4, domain: 'fog' }));

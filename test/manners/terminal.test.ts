@@ -37,7 +37,7 @@ test('away from a terminal progress is lines on standard error alone, and a shor
 });
 
 test('a signal under the bar gives the cursor back, and the last line is the reason', async () => {
-  const { status, stdout } = await onTerminal(`${train('--steps', '1000000', '--log', at('log'))} & p=$!; while [ "$(wc -l < ${at('log')})" -lt 3 ] 2> /dev/null; do sleep .05; done; kill -TERM $p; wait $p`);
+  const { status, stdout } = await onTerminal(`${train('--steps', '1000000', '--log', at('log'))} & p=$!; until [ -f ${at('log')} ] && [ "$(wc -l < ${at('log')})" -ge 3 ]; do sleep .05; done; kill -TERM $p; wait $p`);
   assert.equal(status, 143, stdout.toString());
   assert.match(stdout.toString(), /\x1b\[\?25h[\s\S]*graft train: stopped by SIGTERM after step \d+\r\n$/); // eslint-disable-line no-control-regex
 });
