@@ -22,7 +22,7 @@ struct Geometry {
     if (v.size() < 10) fail("attention: %zu numbers of geometry", v.size());
     B = v[0], Tq = v[1], H = v[2], width = v[3], Tk = v[4], Hkv = v[5], causal = v[6];
     drop = {0, uint32_t(v[7]), uint32_t(v[8]), uint32_t(v[9]), float(args.number(at + 2))};
-    if (Hkv < 1 || H % Hkv || Tk < 1) fail("attention: %lld heads over %lld key heads of %lld keys", static_cast<long long>(H), static_cast<long long>(Hkv), static_cast<long long>(Tk));
+    if (Hkv < 1 || H < 0 || H % Hkv || Tk < 1) fail("attention: %lld heads over %lld key heads of %lld keys", static_cast<long long>(H), static_cast<long long>(Hkv), static_cast<long long>(Tk));
     starts.assign(v.begin() + 10, v.end());
     bool fits = starts.empty() || (int64_t(starts.size()) == B + 1 && starts[0] == 0 && Tq == Tk);
     for (size_t b = 1; fits && b < starts.size(); b++) fits = starts[b] > starts[b - 1] && starts[b] - starts[b - 1] <= Tq;
@@ -34,9 +34,9 @@ struct Geometry {
   int64_t keysBefore(int64_t b) const { return starts.empty() ? b * Tk : starts[size_t(b)]; }
   /** The first of a head's rows among those of all heads, text by text. */
   int64_t firstRow(int64_t b, int64_t h) const { return queriesBefore(b) * H + h * length(b); }
-  int64_t rows() const { return queriesBefore(B) * H; }
-  int64_t queries() const { return rows() * width; }
-  int64_t keys() const { return keysBefore(B) * Hkv * width; }
+  int64_t rows() const { return elements({starts.empty() ? elements({B, Tq}) : starts.back(), H}); }
+  int64_t queries() const { return elements({rows(), width}); }
+  int64_t keys() const { return elements({starts.empty() ? elements({B, Tk}) : starts.back(), Hkv, width}); }
 };
 
 struct Operands {
@@ -50,7 +50,7 @@ Operands operands(const Args& args, const Geometry& g, Scratch& scratch) {
   Operands o{args.f32(0, scratch, g.queries()), args.f32(1, scratch, g.keys()), args.f32(2, scratch, g.keys()), nullptr, {}};
   o.firstSure.assign(size_t(g.B), std::max<int64_t>(0, g.Tq - g.Tk));
   if (args.none(3)) return o;
-  const float* mask = args.f32(3, scratch, g.B * g.Tk);
+  const float* mask = args.f32(3, scratch, elements({g.B, g.Tk}));
   o.bias = scratch.floats(g.B * g.Tk);
   for (int64_t b = 0; b < g.B; b++) {
     int64_t visible = g.Tk;
@@ -92,7 +92,7 @@ GRAFT_EXPORT(attentionForward) {
   Scratch scratch;
   const Geometry g(args, 6);
   const Operands o = operands(args, g, scratch);
-  float *out = args.outF32(4, g.queries()), *stats = args.outF32(5, g.rows() * 2);
+  float *out = args.outF32(4, g.queries()), *stats = args.outF32(5, elements({g.rows(), 2}));
   const int64_t blocks = g.B * g.H >= 4 * threadCount() ? 1 : (g.Tq + kQueryBlock - 1) / kQueryBlock;
   const int64_t rows = blocks == 1 ? g.Tq : kQueryBlock;
   parallelFor(g.B * g.H * blocks, 1, [&](int64_t begin, int64_t end) {
@@ -113,7 +113,7 @@ GRAFT_EXPORT(attentionGradient) {
   Scratch scratch;
   const Geometry g(args, 10);
   const Operands o = operands(args, g, scratch);
-  const float *out = args.f32(4, scratch, g.queries()), *stats = args.f32(5, scratch, g.rows() * 2), *dOut = args.f32(6, scratch, g.queries());
+  const float *out = args.f32(4, scratch, g.queries()), *stats = args.f32(5, scratch, elements({g.rows(), 2})), *dOut = args.f32(6, scratch, g.queries());
   float *dq = args.outF32(7, g.queries()), *dk = args.outF32(8, g.keys()), *dv = args.outF32(9, g.keys());
   const int64_t shared = g.H / g.Hkv;
   parallelFor(g.B * g.Hkv, 1, [&](int64_t begin, int64_t end) {

@@ -55,6 +55,7 @@ GRAFT_EXPORT(batchNormStatistics) {
   Scratch scratch;
   const int64_t C = args.count(1), rows = C ? args.count(0) / C : 0;
   const float* x = args.f32(0, scratch, rows * C);
+  if (C > 0 && rows == 0) fail("batch normalisation: statistics of no rows");
   float *mean = args.outF32(1, C), *variance = args.outF32(2, C);
   auto* sums = static_cast<double*>(scratch.bytes(C * 8));
   sumInBlocks(rows, C, sums, [&](int64_t begin, int64_t end, double* out) { columnSums(x + begin * C, x, end - begin, C, out); });

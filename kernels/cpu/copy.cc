@@ -109,10 +109,12 @@ void copyStrided(const T* x, T* y, std::vector<Axis> axes) {
   copyRuns(x, y, axes, rows, inner);
 }
 
-/** The range of offsets that strides reach over a shape. */
-void reach(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, int64_t offset, int64_t& low, int64_t& high) {
-  low = high = offset;
-  for (size_t i = 0; i < shape.size(); i++) (strides[i] < 0 ? low : high) += (shape[i] - 1) * strides[i];
+/** The range of offsets that strides reach over a shape. @throws where it is not within `count` elements */
+void reach(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, int64_t offset, int64_t count, int64_t& low, int64_t& high) {
+  __int128 from = offset, to = offset;
+  for (size_t i = 0; i < shape.size(); i++) (strides[i] < 0 ? from : to) += __int128(shape[i] - 1) * strides[i];
+  if (from < 0 || to >= count) fail("copy: out of bounds");
+  low = int64_t(from), high = int64_t(to);
 }
 
 }  // namespace
@@ -126,11 +128,11 @@ GRAFT_EXPORT(copy) {
   const int64_t offsetX = args.integer(1), offsetY = args.integer(4);
   const auto from = args.ints(2), to = args.ints(5), shape = args.ints(6);
   if (from.size() != shape.size() || to.size() != shape.size()) fail("copy: one stride per axis");
-  for (const int64_t n : shape) if (n == 0) return;
+  if (elements(shape) == 0) return;
   int64_t low, high, lowY, highY;
-  reach(shape, from, offsetX, low, high);
-  reach(shape, to, offsetY, lowY, highY);
-  if (low < 0 || high >= x.count || lowY < 0 || highY >= y.count || y.frozen()) fail("copy: out of bounds");
+  reach(shape, from, offsetX, x.count, low, high);
+  reach(shape, to, offsetY, y.count, lowY, highY);
+  if (y.frozen()) fail("copy: into a mapped weight");
   const auto axes = normalised(shape, from, to);
   if (x.storage == Storage::BOOL && y.storage == Storage::BOOL)
     return copyStrided(static_cast<const uint8_t*>(x.data) + offsetX, static_cast<uint8_t*>(y.data) + offsetY, axes);

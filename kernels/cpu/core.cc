@@ -18,6 +18,13 @@ void fail(const char* format, ...) {
   throw Error{text};
 }
 
+int64_t elements(const int64_t* sizes, size_t rank) {
+  int64_t count = 1;
+  for (size_t i = 0; i < rank; i++)
+    if (sizes[i] < 0 || __builtin_mul_overflow(count, sizes[i], &count) || count > int64_t(1) << 53) fail("a shape with the size %lld is impossible", static_cast<long long>(sizes[i]));
+  return count;
+}
+
 namespace {
 struct Table {
   std::vector<std::unique_ptr<Buffer>> slots;
@@ -43,7 +50,7 @@ int32_t adoptBuffer(std::unique_ptr<Buffer> b) {
 }
 
 int32_t createBuffer(int64_t count, Storage storage) {
-  if (count < 0) fail("a buffer cannot hold %lld elements", static_cast<long long>(count));
+  if (count < 0 || count > int64_t(1) << 53) fail("a buffer cannot hold %lld elements", static_cast<long long>(count));
   auto b = std::make_unique<Buffer>();
   b->data = allocate(count * sizeOf(storage));
   b->count = count;
@@ -84,8 +91,12 @@ void toFloat(const Buffer& b, int64_t begin, int64_t n, float* out) {
 
 }  // namespace graft
 
-GRAFT_EXPORT(create) { args.returns(graft::createBuffer(args.integer(0), graft::Storage(args.integer(1)))); }
-GRAFT_EXPORT(destroy) { graft::destroyBuffer(int32_t(args.integer(0))); }
+GRAFT_EXPORT(create) {
+  const int64_t storage = args.integer(1);
+  if (storage < int64_t(graft::Storage::F32) || storage > int64_t(graft::Storage::BOOL)) graft::fail("create: no storage %lld", static_cast<long long>(storage));
+  args.returns(graft::createBuffer(args.integer(0), graft::Storage(storage)));
+}
+GRAFT_EXPORT(destroy) { graft::destroyBuffer(args.handle(0)); }
 GRAFT_EXPORT(threads) {
   if (!args.none(0)) graft::setThreadCount(int(args.integer(0)));
   args.returns(graft::threadCount());

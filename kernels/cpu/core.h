@@ -28,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,6 +49,7 @@ struct Buffer {
   Storage storage = Storage::F32;
   std::shared_ptr<Region> region;   // set: read-only memory of a mapped file
   std::shared_ptr<void> packed[2];  // copies laid out as GEMM operand, plain and transposed; only for frozen (mapped) weights
+  int64_t packedColumns[2] = {0, 0};  // what each copy was laid out for
   std::shared_ptr<void> packedFilter[2];  // the same for a convolution filter: forward, gradient to the input
   bool frozen() const { return region != nullptr; }
 };
@@ -91,6 +93,11 @@ struct Error {
 };
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
+/** The number of elements of a shape. @throws Error where a size is negative, or the product too large to be one. */
+int64_t elements(const int64_t* sizes, size_t rank);
+inline int64_t elements(std::initializer_list<int64_t> sizes) { return elements(sizes.begin(), sizes.size()); }
+inline int64_t elements(const std::vector<int64_t>& sizes) { return elements(sizes.data(), sizes.size()); }
+
 // --- arguments and exports ----------------------------------------------------------------------------------------------------
 
 /** The arguments of one call from JS. Every accessor checks and throws. */
@@ -113,7 +120,9 @@ class Args {
   int32_t* outI32(int i, int64_t n) const;
   uint8_t* outBool(int i, int64_t n) const;
   double number(int i) const;
+  /** A whole number that a double holds exactly. */
   int64_t integer(int i) const;
+  int32_t handle(int i) const;
   bool flag(int i) const;
   /** A typed array or array of numbers. */
   std::vector<int64_t> ints(int i) const;

@@ -61,12 +61,14 @@ struct Broadcast {
   int64_t count = 1;
 
   Broadcast(std::vector<int64_t> a, std::vector<int64_t> b) {
+    elements(a), elements(b);
     const size_t rank = std::max(a.size(), b.size());
     a.insert(a.begin(), rank - a.size(), 1);
     b.insert(b.begin(), rank - b.size(), 1);
     int64_t nextA = 1, nextB = 1;
     for (size_t i = rank; i-- > 0;) {
       const int64_t n = a[i] == 1 ? b[i] : a[i];
+      if (b[i] != 1 && b[i] != n) fail("sizes %lld and %lld of one axis", static_cast<long long>(a[i]), static_cast<long long>(b[i]));
       const int64_t sa = a[i] == 1 ? 0 : nextA, sb = b[i] == 1 ? 0 : nextB;
       nextA *= a[i];
       nextB *= b[i];
@@ -196,7 +198,9 @@ GRAFT_EXPORT(binary) {
   const int op = int(args.integer(0));
   const Buffer &a = args.buffer(1), &b = args.buffer(2);
   const bool alike = args.none(4);
-  const Broadcast shape = alike ? Broadcast({a.count}, {b.count}) : Broadcast(args.ints(4), args.ints(5));
+  const std::vector<int64_t> first = alike ? std::vector<int64_t>{a.count} : args.ints(4), second = alike ? std::vector<int64_t>{b.count} : args.ints(5);
+  if (elements(first) != a.count || elements(second) != b.count) fail("binary: the shapes do not fit");
+  const Broadcast shape(first, second);
   Buffer& y = output(args, 3, shape.count);
   if (op == int(Binary::Pow) && isFloat(a) && b.count == 1 && b.storage == Storage::F32 && *static_cast<const float*>(b.data) == 2) {
     Scratch scratch;
@@ -245,6 +249,8 @@ GRAFT_EXPORT(fill) {
 /** addN(list of float32, y). */
 GRAFT_EXPORT(addN) {
   const auto terms = args.buffers(0);
+  if (terms.empty()) fail("addN: no terms");
+  for (const Buffer* t : terms) if (t->count != terms[0]->count) fail("addN: the terms differ in size");
   float* y = args.outF32(1, terms[0]->count);
   Scratch scratch;
   std::vector<const float*> x;
@@ -262,6 +268,7 @@ GRAFT_EXPORT(select) {
   Buffer& y = output(args, 3, t.count);
   if (e.count != t.count || t.storage != y.storage || e.storage != y.storage) fail("select: the two branches differ");
   const int64_t conditions = args.count(0), per = conditions ? t.count / conditions : 1, size = sizeOf(y.storage);
+  if (conditions * per != t.count) fail("select: %lld conditions for %lld elements", static_cast<long long>(conditions), static_cast<long long>(t.count));
   auto *from = static_cast<const char*>(t.data), *other = static_cast<const char*>(e.data);
   char* to = static_cast<char*>(y.data);
   parallelFor(conditions, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, per)), [&](int64_t begin, int64_t end) {

@@ -29,9 +29,11 @@ Buffer& outputLike(Args& args, int i, const Buffer& x, int64_t count) {
   return y;
 }
 
-/** Row numbers from index tuples. @throws for the first that lies outside. */
-std::vector<int64_t> rowsOf(const int32_t* indices, int64_t count, const std::vector<int64_t>& strides, int64_t rows, const char* shape) {
+/** Row numbers from the index tuples of argument 1. @throws for the first that lies outside. */
+std::vector<int64_t> rowsOf(const Args& args, int64_t count, const std::vector<int64_t>& strides, int64_t rows, const char* shape) {
   const auto rank = int64_t(strides.size());
+  const int32_t* indices = args.i32(1);
+  if (args.count(1) != elements({count, rank})) fail("%lld index tuples of %lld need another number of indices", static_cast<long long>(count), static_cast<long long>(rank));
   std::vector<int64_t> out(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; i++) {
     std::string tuple;
@@ -79,8 +81,8 @@ GRAFT_EXPORT(gather) {
   const Buffer& x = args.buffer(0);
   const int32_t* indices = args.i32(1);
   const int64_t batch = args.integer(3), outer = args.integer(4), axis = args.integer(5), inner = args.integer(6), count = args.integer(7);
-  Buffer& y = outputLike(args, 2, x, batch * outer * count * inner);
-  if (x.count != batch * outer * axis * inner || args.count(1) != batch * count) fail("gather: the shapes do not fit");
+  Buffer& y = outputLike(args, 2, x, elements({batch, outer, count, inner}));
+  if (x.count != elements({batch, outer, axis, inner}) || args.count(1) != elements({batch, count})) fail("gather: the shapes do not fit");
   for (int64_t i = 0; i < batch * count; i++)
     if (indices[i] < 0 || indices[i] >= axis) fail("GatherV2: the index value %d is not in [0, %lld]", indices[i], static_cast<long long>(axis - 1));
   parallelFor(batch * outer * count, grainFor(inner), [&](int64_t begin, int64_t end) {
@@ -96,8 +98,8 @@ GRAFT_EXPORT(gatherNd) {
   const Buffer& x = args.buffer(0);
   const auto strides = args.ints(3);
   const int64_t n = args.integer(4), count = args.integer(5);
-  Buffer& y = outputLike(args, 2, x, count * n);
-  const auto rows = rowsOf(args.i32(1), count, strides, n ? x.count / n : 0, args.text(6).c_str());
+  Buffer& y = outputLike(args, 2, x, elements({count, n}));
+  const auto rows = rowsOf(args, count, strides, n ? x.count / n : 0, args.text(6).c_str());
   parallelFor(count, grainFor(n), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) copyRow(x, rows[size_t(i)] * n, y, i * n, n);
   });
@@ -109,7 +111,8 @@ GRAFT_EXPORT(scatterNd) {
   const int64_t n = args.integer(4), count = args.integer(5);
   clear(outputLike(args, 2, args.buffer(0), y.count));
   if (y.count == 0) return;
-  addRows(args.buffer(0), y, rowsOf(args.i32(1), count, args.ints(3), y.count / n, args.text(6).c_str()), n);
+  if (args.count(0) != elements({count, n}) || n == 0) fail("scatterNd: the shapes do not fit");
+  addRows(args.buffer(0), y, rowsOf(args, count, args.ints(3), y.count / n, args.text(6).c_str()), n);
 }
 
 /** segmentSum(x, ids, y, segments, row size): rows of x added up by id; ids outside [0, segments) are left out. */
@@ -117,8 +120,8 @@ GRAFT_EXPORT(segmentSum) {
   const Buffer& x = args.buffer(0);
   const int32_t* ids = args.i32(1);
   const int64_t segments = args.integer(3), n = args.integer(4), count = args.count(1);
-  if (x.count != count * n) fail("segmentSum: the shapes do not fit");
-  Buffer& y = outputLike(args, 2, x, segments * n);
+  if (x.count != elements({count, n})) fail("segmentSum: the shapes do not fit");
+  Buffer& y = outputLike(args, 2, x, elements({segments, n}));
   clear(y);
   std::vector<int64_t> rows(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; i++) rows[size_t(i)] = ids[i] < segments ? ids[i] : -1;
@@ -129,7 +132,7 @@ GRAFT_EXPORT(segmentSum) {
 GRAFT_EXPORT(oneHot) {
   const int32_t* indices = args.i32(0);
   const int64_t count = args.count(0), depth = args.integer(2);
-  Buffer& y = outputLike(args, 1, args.buffer(1), count * depth);
+  Buffer& y = outputLike(args, 1, args.buffer(1), elements({count, depth}));
   const double on = args.number(3), off = args.number(4);
   // One row without its index, in y's storage, is copied; then the index is set.
   const int64_t size = sizeOf(y.storage);
@@ -150,8 +153,9 @@ GRAFT_EXPORT(oneHot) {
 /** topK(x, values, indices, row size, k): the largest first, the earlier of equals first. */
 GRAFT_EXPORT(topK) {
   const Buffer& x = args.buffer(0);
-  const int64_t n = args.integer(3), k = args.integer(4), rows = n ? x.count / n : 0;
-  Buffer& values = outputLike(args, 1, x, rows * k);
+  const int64_t n = args.integer(3), k = args.integer(4), rows = n > 0 ? x.count / n : 0;
+  if (k < 0 || k > n) fail("topK: %lld of %lld values", static_cast<long long>(k), static_cast<long long>(n));
+  Buffer& values = outputLike(args, 1, x, elements({rows, k}));
   int32_t* indices = args.outI32(2, rows * k);
   parallelFor(rows, grainFor(8 * n), [&](int64_t begin, int64_t end) {
     std::vector<double> row(static_cast<size_t>(n));

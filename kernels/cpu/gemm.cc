@@ -102,7 +102,7 @@ static void needFloats(const Buffer& x) {
 
 static Operand operand(const Buffer& x, int64_t matrix, int64_t rows, int64_t cols, bool transposed) {
   needFloats(x);
-  if (matrix < 0 || (matrix + 1) * rows * cols > x.count) fail("matrix product: matrix %lld is beyond its operand", static_cast<long long>(matrix));
+  if (matrix < 0 || elements({matrix + 1, rows, cols}) > x.count) fail("matrix product: matrix %lld is beyond its operand", static_cast<long long>(matrix));
   return {static_cast<char*>(x.data) + matrix * rows * cols * sizeOf(x.storage), x.storage, transposed ? 1 : cols, transposed ? rows : 1};
 }
 
@@ -115,8 +115,9 @@ GRAFT_EXPORT(batchMatMul) {
   const int64_t m = args.integer(3), n = args.integer(4), k = args.integer(5);
   const bool ta = args.flag(6), tb = args.flag(7);
   const auto pairs = args.ints(8);
+  if (pairs.size() % 2) fail("matrix product: pairs of matrices");
   const int64_t count = int64_t(pairs.size() / 2);
-  float* c = args.outF32(2, count * m * n);
+  float* c = args.outF32(2, elements({count, m, n}));
   std::vector<std::pair<Operand, Operand>> operands;
   for (int64_t i = 0; i < count; i++)
     operands.emplace_back(operand(a, pairs[size_t(2 * i)], m, k, ta), operand(b, pairs[size_t(2 * i + 1)], k, n, tb));
@@ -135,6 +136,7 @@ namespace graft {
 static const float* keptPacked(Buffer& x, const Operand& b, bool transposed, int64_t n, int64_t k) {
   if (!x.frozen()) return nullptr;
   auto& kept = x.packed[transposed];
+  if (kept && x.packedColumns[transposed] != n) return nullptr;  // the same memory under another shape
   if (!kept) {
     static const int64_t most = int64_t(sysconf(_SC_PHYS_PAGES)) / 4 * sysconf(_SC_PAGESIZE);
     const int64_t bytes = (packedFloats(n, k) * 4 + 63) & ~int64_t(63);
@@ -143,6 +145,7 @@ static const float* keptPacked(Buffer& x, const Operand& b, bool transposed, int
     if (!memory) return nullptr;
     packWhole(b, n, k, static_cast<float*>(memory));
     counters().packed += bytes;
+    x.packedColumns[transposed] = n;
     kept = std::shared_ptr<void>(memory, [bytes](void* p) {
       std::free(p);
       counters().packed -= bytes;
@@ -157,7 +160,7 @@ static const float* keptPacked(Buffer& x, const Operand& b, bool transposed, int
 GRAFT_EXPORT(product) {
   using namespace graft;
   const int64_t m = args.integer(3), n = args.integer(4), k = args.integer(5);
-  if (m < 0 || n < 0 || k < 0) fail("product: negative size");
+  elements({m, n, k});
   const bool ta = args.flag(6), tb = args.flag(7);
   const Operand a = operand(args.buffer(0), 0, m, k, ta), b = operand(args.buffer(1), 0, k, n, tb);
   Scratch scratch;

@@ -13,7 +13,7 @@ template <class T>
 T* array(const Args& args, int i, int64_t n) {
   int64_t bytes = 0;
   void* data = args.typedArray(i, bytes);
-  if (bytes < n * int64_t(sizeof(T))) fail("argument %d is shorter than %lld values", i, static_cast<long long>(n));
+  if (n < 0 || bytes / int64_t(sizeof(T)) < n) fail("argument %d is shorter than %lld values", i, static_cast<long long>(n));
   return static_cast<T*>(data);
 }
 
@@ -30,10 +30,11 @@ int64_t atLeast(const Args& args, int i, int64_t low) {
 GRAFT_EXPORT(reflectRows) {
   using namespace graft;
   const int64_t r0 = atLeast(args, 1, 0), r1 = args.integer(2), n = atLeast(args, 3, 0), first = atLeast(args, 5, 0), last = args.integer(6);
-  auto* M = array<double>(args, 0, r1 * n);
-  const auto* V = array<double>(args, 4, last * n);
+  auto* M = array<double>(args, 0, elements({std::max<int64_t>(0, r1), n}));
+  const auto* V = array<double>(args, 4, elements({std::max<int64_t>(0, last), n}));
   const bool backward = args.flag(7), triangular = args.flag(9);
   const int64_t shift = args.integer(8);
+  if (first + shift < 0) fail("reflectRows: reflectors before the first column");
   parallelFor(r1 - r0, 8, [&](int64_t begin, int64_t end) { reflectRows(M, r0 + begin, r0 + end, n, V, first, last, backward, shift, triangular); });
 }
 
@@ -48,7 +49,7 @@ GRAFT_EXPORT(rotateRows) {
     if (p[i] < 0 || q[i] < 0) fail("rotateRows: a negative row");
     rows = std::max<int64_t>(rows, std::max(p[i], q[i]) + 1);
   }
-  auto* M = array<double>(args, 0, rows * n);
+  auto* M = array<double>(args, 0, elements({rows, n}));
   constexpr int64_t kStrip = 64;  // columns that stay in cache for all rotations
   parallelFor((n + kStrip - 1) / kStrip, 1, [&](int64_t begin, int64_t end) {
     for (int64_t strip = begin; strip < end; strip++) rotateColumns(M, n, p, q, c, s, count, strip * kStrip, std::min(n, (strip + 1) * kStrip));
@@ -60,8 +61,8 @@ GRAFT_EXPORT(bidiagonalise) {
   using namespace graft;
   Scratch scratch;
   const int64_t n = atLeast(args, 1, 1);
-  bidiagonalise(array<double>(args, 0, n * n), n, array<double>(args, 2, n), array<double>(args, 3, n), array<double>(args, 4, n * n),
-                array<double>(args, 5, n * n), static_cast<double*>(scratch.bytes(n * 8)));
+  bidiagonalise(array<double>(args, 0, elements({n, n})), n, array<double>(args, 2, n), array<double>(args, 3, n), array<double>(args, 4, elements({n, n})),
+                array<double>(args, 5, elements({n, n})), static_cast<double*>(scratch.bytes(n * 8)));
 }
 
 /** tridiagonalise(a, n, d, e, reflectors) */
@@ -69,7 +70,7 @@ GRAFT_EXPORT(tridiagonalise) {
   using namespace graft;
   Scratch scratch;
   const int64_t n = atLeast(args, 1, 1);
-  tridiagonalise(array<double>(args, 0, n * n), n, array<double>(args, 2, n), array<double>(args, 3, n), array<double>(args, 4, n * n),
+  tridiagonalise(array<double>(args, 0, elements({n, n})), n, array<double>(args, 2, n), array<double>(args, 3, n), array<double>(args, 4, elements({n, n})),
                  static_cast<double*>(scratch.bytes(n * 8)));
 }
 
@@ -78,9 +79,9 @@ GRAFT_EXPORT(doubleMatMul) {
   using namespace graft;
   const bool single = args.flag(1), transposed = args.flag(7);
   const int64_t m = atLeast(args, 4, 1), k = atLeast(args, 5, 1), n = atLeast(args, 6, 1), P = panelColumns();
-  const void* a = single ? static_cast<const void*>(array<float>(args, 0, m * k)) : array<double>(args, 0, m * k);
-  const auto* b = array<double>(args, 2, k * n);
-  auto* c = array<double>(args, 3, m * n);
+  const void* a = single ? static_cast<const void*>(array<float>(args, 0, elements({m, k}))) : array<double>(args, 0, elements({m, k}));
+  const auto* b = array<double>(args, 2, elements({k, n}));
+  auto* c = array<double>(args, 3, elements({m, n}));
   Scratch scratch;
   auto* panel = static_cast<double*>(scratch.bytes(k * P * 8));
   for (int64_t j = 0; j < n; j += P) {

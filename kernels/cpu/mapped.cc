@@ -56,12 +56,14 @@ GRAFT_EXPORT(mapOpen) {
 
 /** mapTensor(file, offset, count, storage): a handle to values that stay in the file. */
 GRAFT_EXPORT(mapTensor) {
-  const auto file = graft::openFiles().find(int32_t(args.integer(0)));
+  const auto file = graft::openFiles().find(args.handle(0));
   if (file == graft::openFiles().end()) graft::fail("mapTensor: the file is closed");
   const int64_t offset = args.integer(1), count = args.integer(2);
-  const auto storage = graft::Storage(args.integer(3));
+  const int64_t code = args.integer(3);
+  const auto storage = graft::Storage(code);
+  if (storage != graft::Storage::F32 && storage != graft::Storage::F16 && storage != graft::Storage::BF16) graft::fail("mapTensor: no mapped storage %lld", static_cast<long long>(code));
   const int64_t size = graft::sizeOf(storage);
-  if (offset < 0 || count < 0 || offset + count * size > file->second->bytes) graft::fail("mapTensor: beyond the end of the file");
+  if (offset < 0 || count < 0 || count > (file->second->bytes - offset) / size || offset > file->second->bytes) graft::fail("mapTensor: beyond the end of the file");
   if ((reinterpret_cast<uintptr_t>(file->second->data) + uint64_t(offset)) % uint64_t(size)) graft::fail("mapTensor: offset %lld is not aligned", static_cast<long long>(offset));
   auto b = std::make_unique<graft::Buffer>();
   b->data = file->second->data + offset;
@@ -72,4 +74,4 @@ GRAFT_EXPORT(mapTensor) {
 }
 
 /** mapClose(file): buffers over it stay valid. */
-GRAFT_EXPORT(mapClose) { graft::openFiles().erase(int32_t(args.integer(0))); }
+GRAFT_EXPORT(mapClose) { graft::openFiles().erase(args.handle(0)); }

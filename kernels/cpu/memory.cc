@@ -7,6 +7,16 @@
 
 #include "core.h"
 
+// Where AddressSanitizer looks on, tensors have exactly their own memory, used once, and pieces of scratch memory have poison between them.
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+static constexpr bool kChecked = true;
+#else
+#define ASAN_POISON_MEMORY_REGION(data, bytes) (void)(data), (void)(bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(data, bytes) (void)(data), (void)(bytes)
+static constexpr bool kChecked = false;
+#endif
+
 namespace graft {
 
 static constexpr int64_t kHuge = 4 << 20;
@@ -19,12 +29,17 @@ MemoryCounters& counters() {
 
 /** Multiples of 64 up to 1 KiB, then four classes per doubling. */
 static int64_t classBytes(int64_t bytes) {
+  if (kChecked) return bytes;
   if (bytes <= 1024) return std::max<int64_t>(64, (bytes + 63) & ~int64_t(63));
   const int64_t step = int64_t(1) << (63 - __builtin_clzll(uint64_t(bytes - 1)) - 2);
   return (bytes + step - 1) & ~(step - 1);
 }
 
 static void* systemAllocate(int64_t bytes) {
+  if (kChecked) {
+    void* exact = nullptr;
+    return posix_memalign(&exact, 64, size_t(bytes)) == 0 ? exact : (fail("out of memory: %lld bytes", static_cast<long long>(bytes)), nullptr);
+  }
   void* p = std::aligned_alloc(bytes >= kHuge ? 2 << 20 : 64, bytes >= kHuge ? (bytes + (2 << 20) - 1) & ~int64_t((2 << 20) - 1) : bytes);
   if (!p) fail("out of memory: %lld bytes", static_cast<long long>(bytes));
 #ifdef MADV_HUGEPAGE
@@ -67,6 +82,7 @@ void release(void* data, int64_t bytes) {
   const int64_t size = classBytes(bytes);
   auto& c = counters();
   c.live -= size;
+  if (kChecked) return std::free(data);
   c.cached += size;
   freeLists()[size].push_back(data);
 }
@@ -90,6 +106,11 @@ Scratch::Scratch() : block_(arena().block), used_(arena().used) {}
 
 Scratch::~Scratch() {
   auto& a = arena();
+  if (kChecked)
+    for (size_t i = block_; i < a.blocks.size(); i++) {
+      const size_t kept = i == block_ ? used_ : 0;
+      ASAN_POISON_MEMORY_REGION(a.blocks[i].data + kept, a.blocks[i].size - kept);
+    }
   a.block = block_;
   a.used = used_;
   // One block that fits everything is better than a chain of growing ones.
@@ -101,7 +122,8 @@ Scratch::~Scratch() {
 
 void* Scratch::bytes(int64_t n) {
   auto& a = arena();
-  const size_t need = (size_t(std::max<int64_t>(n, 1)) + 63) & ~size_t(63);
+  if (n < 0) fail("%lld bytes of scratch memory", static_cast<long long>(n));
+  const size_t need = (size_t(std::max<int64_t>(n, 1)) + (kChecked ? 127 : 63)) & ~size_t(63);
   while (a.block < a.blocks.size() && a.used + need > a.blocks[a.block].size) {
     a.block++;
     a.used = 0;
@@ -112,9 +134,11 @@ void* Scratch::bytes(int64_t n) {
     const size_t size = std::max({need, 2 * total, size_t(1) << 20});
     a.blocks.push_back({static_cast<char*>(systemAllocate(int64_t((size + 63) & ~size_t(63)))), size});
     a.used = 0;
+    ASAN_POISON_MEMORY_REGION(a.blocks.back().data, a.blocks.back().size);
   }
   void* p = a.blocks[a.block].data + a.used;
   a.used += need;
+  ASAN_UNPOISON_MEMORY_REGION(p, size_t(n));
   return p;
 }
 

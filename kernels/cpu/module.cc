@@ -1,7 +1,9 @@
 // The only file that knows Node-API: arguments in, results and errors out.
 #include <napi.h>
 
+#include <cmath>
 #include <cstring>
+#include <stdexcept>
 #include <utility>
 
 #include "core.h"
@@ -39,9 +41,21 @@ double Args::number(int i) const {
   fail("argument %d must be a number", i);
 }
 
-int64_t Args::integer(int i) const { return int64_t(number(i)); }
+static constexpr double kExact = 9007199254740992.0;
+
+int64_t Args::integer(int i) const {
+  const double value = number(i);
+  if (!(std::fabs(value) <= kExact) || value != std::trunc(value)) fail("argument %d is %g, not an integer", i, value);
+  return int64_t(value);
+}
+
+int32_t Args::handle(int i) const {
+  const int64_t value = integer(i);
+  return value < 0 || value > INT32_MAX ? -1 : int32_t(value);
+}
+
 bool Args::flag(int i) const { return number(i) != 0; }
-Buffer& Args::buffer(int i) const { return graft::buffer(int32_t(number(i))); }
+Buffer& Args::buffer(int i) const { return graft::buffer(handle(i)); }
 
 const float* Args::f32(int i, Scratch& scratch, int64_t n) const {
   const Buffer& b = buffer(i);
@@ -83,7 +97,12 @@ std::vector<int64_t> Args::ints(int i) const {
   } else if (v.IsArray()) {
     const auto a = v.As<Napi::Array>();
     out.resize(a.Length());
-    for (uint32_t k = 0; k < a.Length(); k++) out[k] = a.Get(k).As<Napi::Number>().Int64Value();
+    for (uint32_t k = 0; k < a.Length(); k++) {
+      const Napi::Value v = a.Get(k);
+      const double value = v.IsNumber() ? v.As<Napi::Number>().DoubleValue() : v.IsBoolean() ? double(v.As<Napi::Boolean>().Value()) : NAN;
+      if (!(std::fabs(value) <= kExact) || value != std::trunc(value)) fail("argument %d has an entry that is not an integer", i);
+      out[k] = int64_t(value);
+    }
   } else {
     fail("argument %d must be an Int32Array or an array of integers", i);
   }
@@ -92,7 +111,7 @@ std::vector<int64_t> Args::ints(int i) const {
 
 std::vector<Buffer*> Args::buffers(int i) const {
   std::vector<Buffer*> out;
-  for (const int64_t handle : ints(i)) out.push_back(&graft::buffer(int32_t(handle)));
+  for (const int64_t handle : ints(i)) out.push_back(&graft::buffer(handle < 0 || handle > INT32_MAX ? -1 : int32_t(handle)));
   return out;
 }
 
@@ -116,6 +135,8 @@ static Napi::Value invoke(const Napi::CallbackInfo& info) {
     throw Napi::Error::New(info.Env(), e.message);
   } catch (const std::bad_alloc&) {
     throw Napi::Error::New(info.Env(), "out of memory");
+  } catch (const std::length_error&) {
+    throw Napi::Error::New(info.Env(), "out of memory: a list longer than memory");
   }
   return args.hasResult ? Napi::Number::New(info.Env(), args.result) : info.Env().Undefined();
 }

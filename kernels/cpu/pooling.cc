@@ -12,12 +12,15 @@ PoolGeometry geometry(const std::vector<int64_t>& v) {
   PoolGeometry g;
   if (v.size() != sizeof g / sizeof(int64_t)) fail("pool: %zu numbers of geometry", v.size());
   std::memcpy(&g, v.data(), sizeof g);
-  if (g.H * g.W * g.C > INT32_MAX) fail("pool: an image of %lld values is too large", static_cast<long long>(g.H * g.W * g.C));
+  const int64_t image = elements({g.H, g.W, g.C});
+  if (image > INT32_MAX) fail("pool: an image of %lld values is too large", static_cast<long long>(image));
+  if (g.sh < 1 || g.sw < 1 || g.dh < 1 || g.dw < 1 || g.KH < 0 || g.KW < 0) fail("pool: impossible geometry");
+  if (elements({g.B, g.OH, g.sh}) + elements({g.OW, g.sw, g.C}) + elements({g.KH, g.dh}) + elements({g.KW, g.dw}) > int64_t(1) << 40) fail("pool: the geometry is too large");
   return g;
 }
 
 int64_t imageSize(const PoolGeometry& g) { return g.H * g.W * g.C; }
-int64_t outputSize(const PoolGeometry& g) { return g.OH * g.OW * g.C; }
+int64_t outputSize(const PoolGeometry& g) { return elements({g.OH, g.OW, g.C}); }
 
 template <class Pool>
 void forward(const PoolGeometry& g, const float* x, float* y, const Pool& pool) {
@@ -51,8 +54,8 @@ GRAFT_EXPORT(poolForward) {
   using namespace graft;
   Scratch scratch;
   const PoolGeometry g = geometry(args.ints(2));
-  const float* x = args.f32(0, scratch, g.B * imageSize(g));
-  forward(g, x, args.outF32(1, g.B * outputSize(g)), args.flag(3) ? averagePool : maxPool);
+  const float* x = args.f32(0, scratch, elements({g.B, imageSize(g)}));
+  forward(g, x, args.outF32(1, elements({g.B, outputSize(g)})), args.flag(3) ? averagePool : maxPool);
 }
 
 /** maxPoolGradient(x, dy, dx, geometry) */
@@ -60,8 +63,8 @@ GRAFT_EXPORT(maxPoolGradient) {
   using namespace graft;
   Scratch scratch;
   const PoolGeometry g = geometry(args.ints(3));
-  const float *x = args.f32(0, scratch, g.B * imageSize(g)), *dy = args.f32(1, scratch, g.B * outputSize(g));
-  float* dx = args.outF32(2, g.B * imageSize(g));
+  const float *x = args.f32(0, scratch, elements({g.B, imageSize(g)})), *dy = args.f32(1, scratch, elements({g.B, outputSize(g)}));
+  float* dx = args.outF32(2, elements({g.B, imageSize(g)}));
   backward(g, dx, [&](int64_t b, float* best, int32_t* where) {
     maxPoolGradient(g, x + b * imageSize(g), dy + b * outputSize(g), dx + b * imageSize(g), best, where);
   });
@@ -72,7 +75,7 @@ GRAFT_EXPORT(averagePoolGradient) {
   using namespace graft;
   Scratch scratch;
   const PoolGeometry g = geometry(args.ints(2));
-  const float* dy = args.f32(0, scratch, g.B * outputSize(g));
-  float* dx = args.outF32(1, g.B * imageSize(g));
+  const float* dy = args.f32(0, scratch, elements({g.B, outputSize(g)}));
+  float* dx = args.outF32(1, elements({g.B, imageSize(g)}));
   backward(g, dx, [&](int64_t b, float*, int32_t*) { averagePoolGradient(g, dy + b * outputSize(g), dx + b * imageSize(g)); });
 }

@@ -15,7 +15,8 @@ constexpr int64_t kWork = 1 << 14;
 
 struct View {
   int64_t outer, axis, inner;
-  int64_t count() const { return outer * axis * inner; }
+  int64_t count() const { return elements({outer, axis, inner}); }
+  int64_t outputs() const { return elements({outer, inner}); }
 };
 
 /** One sum over everything: partial sums of fixed blocks, added up in order. */
@@ -145,11 +146,13 @@ using namespace graft;
 
 /** reduce(reduction, x, y, outer, axis, inner, scale): y [outer, inner] from x [outer, axis, inner]; scale is for float32 sums. */
 GRAFT_EXPORT(reduce) {
-  const auto op = Reduction(args.integer(0));
+  const int64_t code = args.integer(0);
+  if (code < int64_t(Reduction::Sum) || code > int64_t(Reduction::Any)) fail("reduce: no reduction %lld", static_cast<long long>(code));
+  const auto op = Reduction(code);
   const Buffer& x = args.buffer(1);
   Buffer& y = args.buffer(2);
   const View v = view(args, 3);
-  if (x.count != v.count() || y.count != v.outer * v.inner || y.frozen()) fail("reduce: the shapes do not fit");
+  if (x.count != v.count() || y.count != v.outputs() || y.frozen()) fail("reduce: the shapes do not fit");
   if (y.count == 0) return;
   if (y.storage != Storage::F32 || x.storage == Storage::I32 || x.storage == Storage::BOOL || v.axis == 0) return reduceDoubles(op, x, y, v);
   Scratch scratch;
@@ -164,7 +167,7 @@ GRAFT_EXPORT(reduce) {
 GRAFT_EXPORT(argBest) {
   const View v = view(args, 3);
   Scratch scratch;
-  bestIndex(args.flag(0), asFloat(args.buffer(1), scratch, v), args.outI32(2, v.outer * v.inner), v);
+  bestIndex(args.flag(0), asFloat(args.buffer(1), scratch, v), args.outI32(2, v.outputs()), v);
 }
 
 /** cumulate(product, x, y, outer, axis, inner, exclusive, reverse): running sums or products. */

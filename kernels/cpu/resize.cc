@@ -13,6 +13,7 @@ namespace {
 struct Tap { int64_t low, high; float fraction; };
 
 std::vector<Tap> taps(int64_t in, int64_t out, bool nearest, bool alignCorners, bool halfPixel) {
+  elements({in, out});
   const bool align = alignCorners && out > 1;
   const double ratio = double(align ? in - 1 : in) / double(align ? out - 1 : out);
   std::vector<Tap> result(static_cast<size_t>(out));
@@ -43,8 +44,12 @@ struct Resize {
         outWidth(args.integer(i + 4)), channels(args.integer(i + 5)),
         rows(taps(inHeight, outHeight, args.flag(i + 6), args.flag(i + 7), args.flag(i + 8))),
         columns(taps(inWidth, outWidth, args.flag(i + 6), args.flag(i + 7), args.flag(i + 8))) {}
-  int64_t inputs() const { return batch * inHeight * inWidth * channels; }
-  int64_t outputs() const { return batch * outHeight * outWidth * channels; }
+  int64_t inputs() const { return elements({batch, inHeight, inWidth, channels}); }
+  int64_t outputs() const {
+    const int64_t count = elements({batch, outHeight, outWidth, channels});
+    if (count > 0 && inputs() == 0) fail("resize: an image without pixels");
+    return count;
+  }
 };
 
 void forward(const Resize& s, const float* x, float* y) {

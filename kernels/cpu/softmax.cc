@@ -16,12 +16,24 @@ void forRows(int64_t rows, int64_t n, F f) {
 using Map = void (*)(const float*, float*, int64_t, int64_t);
 using Gradient = void (*)(const float*, const float*, float*, int64_t, int64_t);
 
+/** How many rows of n elements there are. */
+int64_t rowCount(int64_t count, int64_t n) {
+  if (count && (n < 1 || count % n)) fail("%lld values are no rows of %lld", static_cast<long long>(count), static_cast<long long>(n));
+  return count ? count / n : 0;
+}
+
+/** @throws for the first label that is neither `ignored` nor a class */
+void checkLabels(const int32_t* labels, int64_t count, int64_t classes, int32_t ignored) {
+  for (int64_t i = 0; i < count; i++)
+    if (labels[i] != ignored && (labels[i] < 0 || labels[i] >= classes)) fail("crossEntropy: label %d of row %lld is not in [0, %lld)", labels[i], static_cast<long long>(i), static_cast<long long>(classes));
+}
+
 void map(Args& args, Map rowsOf) {
   Scratch scratch;
   const int64_t n = args.integer(2), count = args.count(0);
   const float* x = args.f32(0, scratch);
   float* y = args.outF32(1, count);
-  if (count) forRows(count / n, n, [&](int64_t, int64_t rows, int64_t at) { rowsOf(x + at, y + at, rows, n); });
+  forRows(rowCount(count, n), n, [&](int64_t, int64_t rows, int64_t at) { rowsOf(x + at, y + at, rows, n); });
 }
 
 void gradient(Args& args, Gradient rowsOf) {
@@ -29,7 +41,7 @@ void gradient(Args& args, Gradient rowsOf) {
   const int64_t n = args.integer(3), count = args.count(0);
   const float *dy = args.f32(0, scratch), *y = args.f32(1, scratch, count);
   float* dx = args.outF32(2, count);
-  if (count) forRows(count / n, n, [&](int64_t, int64_t rows, int64_t at) { rowsOf(dy + at, y + at, dx + at, rows, n); });
+  forRows(rowCount(count, n), n, [&](int64_t, int64_t rows, int64_t at) { rowsOf(dy + at, y + at, dx + at, rows, n); });
 }
 
 }  // namespace
@@ -50,11 +62,10 @@ GRAFT_EXPORT(crossEntropy) {
   const int64_t count = args.count(1), n = args.integer(4);
   const auto ignored = int32_t(args.integer(5));
   const auto epsilon = float(args.number(6));
-  const float* x = args.f32(0, scratch, count * n);
+  const float* x = args.f32(0, scratch, elements({count, n}));
   const int32_t* labels = args.i32(1);
   float *loss = args.outF32(2, count), *logZ = args.outF32(3, count);
-  for (int64_t i = 0; i < count; i++)
-    if (labels[i] != ignored && (labels[i] < 0 || labels[i] >= n)) fail("crossEntropy: label %d of row %lld is not in [0, %lld)", labels[i], static_cast<long long>(i), static_cast<long long>(n));
+  checkLabels(labels, count, n, ignored);
   forRows(count, n, [&](int64_t first, int64_t rows, int64_t at) { crossEntropyRows(x + at, labels + first, ignored, epsilon, loss + first, logZ + first, rows, n); });
 }
 
@@ -64,8 +75,9 @@ GRAFT_EXPORT(crossEntropyGrad) {
   const int64_t count = args.count(2), n = args.integer(5);
   const auto ignored = int32_t(args.integer(6));
   const auto epsilon = float(args.number(7));
-  const float *dy = args.f32(0, scratch, count), *x = args.f32(1, scratch, count * n), *logZ = args.f32(3, scratch, count);
+  const float *dy = args.f32(0, scratch, count), *x = args.f32(1, scratch, elements({count, n})), *logZ = args.f32(3, scratch, count);
   const int32_t* labels = args.i32(2);
   float* dx = args.outF32(4, count * n);
+  checkLabels(labels, count, n, ignored);
   forRows(count, n, [&](int64_t first, int64_t rows, int64_t at) { crossEntropyGradRows(dy + first, x + at, labels + first, logZ + first, ignored, epsilon, dx + at, rows, n); });
 }

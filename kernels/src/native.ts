@@ -16,7 +16,8 @@ export function native(): Native | null {
     const path = process.env.GRAFT_ADDON ?? fileURLToPath(new URL('../../build/graft_cpu.node', import.meta.url));
     try {
       loaded = createRequire(import.meta.url)(path) as Native;
-    } catch {
+    } catch (error) {
+      if (process.env.GRAFT_ADDON) throw error;
       loaded = null;
     }
   }

@@ -12,7 +12,10 @@ function geometry(x: number[], w: number[], { stride, padding, dilation, groups 
   const [O, cg, kh, kw] = w;
   tf.util.assert(C === cg * groups && O % groups === 0, () => `conv2d: input [${x}] and filter [${w}] do not fit with ${groups} group(s)`);
   const size = { stride, padding, dilation };
-  return [B, H, W, C, kh, kw, outputSize(H, kh, size), outputSize(W, kw, size), O, stride, stride, padding, padding, dilation, dilation, groups, 0];
+  tf.util.assert([stride, dilation, groups].every((n) => Number.isInteger(n) && n > 0) && Number.isInteger(padding) && padding >= 0, () => `conv2d: impossible stride ${stride}, dilation ${dilation}, padding ${padding} or groups ${groups}`);
+  const [height, width] = [outputSize(H, kh, size), outputSize(W, kw, size)];
+  tf.util.assert(!(height < 1 || width < 1), () => `conv2d: the filter [${w}] is larger than the input [${x}]`);
+  return [B, H, W, C, kh, kw, height, width, O, stride, stride, padding, padding, dilation, dilation, groups, 0];
 }
 
 const outputShape = (g: number[]): number[] => [g[0], g[6], g[7], g[8]];
