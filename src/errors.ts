@@ -7,9 +7,17 @@ export const EXIT = { done: 0, failed: 1, usage: 64, data: 65, noInput: 66, io: 
  */
 export class GraftError extends Error {
   constructor(message: string, readonly status: number = EXIT.failed, options?: ErrorOptions) {
-    super(message, options);
+    super(oneLine(message), options);
     this.name = 'GraftError';
   }
+}
+
+const LONGEST = 600;
+
+/** Messages quote what is in files: no control characters, and no more than can be read. */
+function oneLine(text: string): string {
+  const shown = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
+  return shown.length > LONGEST ? `${shown.slice(0, LONGEST - 200)} … ${shown.slice(-190)}` : shown;
 }
 
 /** The command line is wrong (64). */

@@ -1,5 +1,6 @@
 import { AsyncByteQueue, CompressionType, Message, RecordBatch, RecordBatchFileWriter, RecordBatchReader, RecordBatchStreamWriter, Schema, type RecordBatchWriter } from 'apache-arrow';
 import { dataError, GraftError, oneLine } from '../errors.js';
+import { checkBatch, checkMessage, checkSchema } from './arrow-check.js';
 import { ByteReader } from './bytes.js';
 import type { Output } from './output.js';
 
@@ -13,6 +14,8 @@ export const isArrowStream = (head: Uint8Array): boolean => {
 };
 
 const MAX_MESSAGE = 1 << 28;
+/** Bytes of one batch; longer ones are no typed arrays. */
+const MAX_BODY = 2 ** 32;
 
 /** A stream of record batches being read. */
 export interface BatchStream { schema: Schema; batches: AsyncGenerator<RecordBatch> }
@@ -22,10 +25,19 @@ export interface BatchStream { schema: Schema; batches: AsyncGenerator<RecordBat
  * @throws GraftError (65) where it is empty, cut short (also at the border of two batches) or not Arrow
  */
 export async function readArrow(name: string, bytes: AsyncIterable<Uint8Array>): Promise<BatchStream> {
-  const reader = await guard(name, async () => (await RecordBatchReader.from(messages(name, bytes))).open());
+  const body = { bytes: 0 };
+  const reader = await guard(name, async () => {
+    const opened = await (await RecordBatchReader.from(messages(name, bytes, body))).open();
+    checkSchema(opened.schema);
+    return opened;
+  });
   async function* batches(): AsyncGenerator<RecordBatch> {
     for (;;) {
-      const { done, value } = await guard(name, async () => reader.next());
+      const { done, value } = await guard(name, async () => {
+        const next = await reader.next();
+        if (!next.done) checkBatch(next.value, body.bytes);
+        return next;
+      });
       if (done) return;
       yield value;
     }
@@ -33,8 +45,20 @@ export async function readArrow(name: string, bytes: AsyncIterable<Uint8Array>):
   return { schema: reader.schema, batches: batches() };
 }
 
-/** Passes whole messages on, so that an end without the end-of-stream mark is noticed. */
-async function* messages(name: string, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** The schema in the bytes of an Arrow stream. @throws Error where there is none */
+export function readSchema(bytes: Uint8Array): Schema {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length), start = view.getInt32(0, true) === -1 ? 8 : 4;
+  checkMessage(new Uint8Array(bytes.subarray(start, start + view.getInt32(start - 4, true))));
+  const { schema } = RecordBatchReader.from(bytes).open();
+  checkSchema(schema);
+  return schema;
+}
+
+/**
+ * Passes whole messages on, so that an end without the end-of-stream mark is noticed, and only those whose headers can be followed.
+ * @param body the bytes of the last one that is a batch
+ */
+async function* messages(name: string, bytes: AsyncIterable<Uint8Array>, body: { bytes: number }): AsyncGenerator<Uint8Array> {
   const short = (): GraftError => dataError(`${name}: the Arrow data is cut short; did the program that wrote it fail?`);
   const input = new ByteReader(bytes, short);
   const file = isArrowFile(await input.peek(8));
@@ -50,9 +74,12 @@ async function* messages(name: string, bytes: AsyncIterable<Uint8Array>): AsyncG
     if (length === 0) return;
     if (length < 0 || length > MAX_MESSAGE) throw dataError(`${name}: is not Arrow data: a message of ${length} bytes`);
     const metadata = await input.take(length);
+    checkMessage(metadata);
     const message = Message.decode(metadata.slice());
     refuseCompression(name, message);
+    if (!(message.bodyLength >= 0 && message.bodyLength <= MAX_BODY)) throw dataError(`${name}: is not Arrow data: a batch of ${message.bodyLength} bytes`);
     yield metadata;
+    if (message.isRecordBatch()) body.bytes = message.bodyLength;
     if (message.bodyLength > 0) yield await input.take(message.bodyLength);
     // apache-arrow asks for one chunk more than it needs: this one, not the next message, so that a slow stream is read as it comes.
     yield new Uint8Array(0);
@@ -72,7 +99,7 @@ async function guard<T>(name: string, action: () => Promise<T>): Promise<T> {
     return await action();
   } catch (error) {
     if (error instanceof GraftError) throw error;
-    throw dataError(`${name}: is not valid Arrow data: ${oneLine((error as Error).message)}`, error);
+    throw dataError(`${name}: is not valid Arrow data: ${(error as Error).message}`, error);
   }
 }
 

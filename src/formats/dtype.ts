@@ -23,7 +23,7 @@ export const isFloat = (dtype: StoredDtype): dtype is FloatDtype => dtype === 'F
 
 /** Little-endian elements as float32 (floats) or int32 (integers and booleans); null where graft has no reading of the type. */
 export function decode(bytes: Uint8Array, dtype: StoredDtype): Float32Array | Int32Array | null {
-  const { buffer, byteOffset, byteLength: n } = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
+  const { buffer, byteOffset, byteLength: n } = bytes.byteOffset % 8 === 0 ? bytes : new Uint8Array(bytes); // slice() of a Buffer is no copy
   switch (dtype) {
     case 'F32': return new Float32Array(buffer, byteOffset, n / 4);
     case 'F64': return Float32Array.from(new Float64Array(buffer, byteOffset, n / 8));

@@ -33,7 +33,7 @@ export async function readParquet(name: string, path: string): Promise<BatchStre
 
 /** Reads Parquet that is wholly in memory: its index is at the end, so a pipe has to be drained first. */
 export async function readParquetBytes(name: string, bytes: Uint8Array): Promise<BatchStream> {
-  const whole = bytes.slice().buffer;
+  const whole = new Uint8Array(bytes).buffer;
   return readGroups(name, { byteLength: whole.byteLength, slice: async (start, end) => whole.slice(start, end) });
 }
 

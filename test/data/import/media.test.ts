@@ -2,29 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import sharp from 'sharp';
 import { decodeWav } from '../../../src/data/import/wav.js';
+import { idx, npy, picture, tar, wav } from '../makers.js';
 import { folder, graftData, produced } from '../support.js';
-
-const picture = (red: number, side = 4): Promise<Buffer> =>
-  sharp(Buffer.alloc(side * side * 3, red), { raw: { width: side, height: side, channels: 3 } }).png().toBuffer();
-
-/** A tar archive of these files; names over 100 bytes take a GNU record of their own. */
-function tar(files: Record<string, Uint8Array>): Buffer {
-  const record = (name: string, content: Uint8Array, type: string): Buffer[] => {
-    const header = Buffer.alloc(512);
-    header.write(name.slice(0, 100), 0);
-    header.write('0000644\0', 100);
-    header.write(`${content.length.toString(8).padStart(11, '0')}\0`, 124);
-    header.write(type, 156);
-    header.write('ustar\x0000', 257, 'latin1');
-    header.write('        ', 148);
-    header.write(`${header.reduce((a, b) => a + b, 0).toString(8).padStart(6, '0')}\0 `, 148);
-    return [header, Buffer.concat([content], Math.ceil(content.length / 512) * 512)];
-  };
-  const all = Object.entries(files).flatMap(([name, content]) => [...(name.length > 100 ? record('././@LongLink', Buffer.from(`${name}\0`), 'L') : []), ...record(name, content, '0')]);
-  return Buffer.concat([...all, Buffer.alloc(1024)]);
-}
 
 test('a tar of pictures: classes are folders, bytes are kept', async (t) => {
   const file = folder(t);
@@ -65,21 +45,6 @@ test('a broken picture or archive is named', async (t) => {
   await assert.rejects(graftData('import', '--format', 'images', file('c.tar', tar({ 'a/1.txt': whole })), '-o', file('x')), /c.tar: holds no pictures/);
 });
 
-/** A WAV file of 8000 Hz. */
-function wav(code: number, bits: number, channels: number, data: Buffer): Buffer {
-  const header = Buffer.alloc(44);
-  header.write('RIFF', 0);
-  header.writeUInt32LE(36 + data.length, 4);
-  header.write('WAVEfmt ', 8);
-  header.writeUInt32LE(16, 16);
-  [code, channels].forEach((v, i) => header.writeUInt16LE(v, 20 + 2 * i));
-  header.writeUInt32LE(8000, 24);
-  header.writeUInt16LE(bits, 34);
-  header.write('data', 36);
-  header.writeUInt32LE(data.length, 40);
-  return Buffer.concat([header, data]);
-}
-
 test('WAV: every width, floats, channels averaged', () => {
   const samples = (b: Buffer): number[] => [...decodeWav(b, 'x').samples];
   assert.deepEqual(samples(wav(1, 8, 1, Buffer.from([0, 128, 192]))), [-1, 0, 0.5]);
@@ -107,14 +72,6 @@ test('a tar of sounds: what the paths say, encoded or as samples', async (t) => 
   assert.equal(raw[0].sampling_rate, 8000);
 });
 
-const idx = (shape: number[], data: number[]): Buffer => {
-  const header = Buffer.alloc(4 + 4 * shape.length);
-  header[2] = 8;
-  header[3] = shape.length;
-  shape.forEach((n, i) => header.writeUInt32BE(n, 4 + 4 * i));
-  return Buffer.concat([header, Buffer.from(data)]);
-};
-
 test('IDX: images beside their labels', async (t) => {
   const file = folder(t);
   const images = file('images.gz', gzipSync(idx([2, 1, 3], [1, 2, 3, 4, 5, 6]))), labels = file('labels', idx([2], [9, 4]));
@@ -124,12 +81,6 @@ test('IDX: images beside their labels', async (t) => {
   await assert.rejects(graftData('import', images, file('short', idx([3], [1, 2, 3])), '-o', file('x')), /has 3 records where .* has 2/);
   await assert.rejects(graftData('import', file('cut', idx([2, 1, 3], [1])), '-o', file('x')), /cut short/);
 });
-
-/** A NumPy array of bytes. */
-const npy = (dtype: string, shape: number[], data: Uint8Array): Buffer => {
-  const text = `{'descr': '${dtype}', 'fortran_order': False, 'shape': (${shape.join(', ')}${shape.length === 1 ? ',' : ''}), }`.padEnd(117) + '\n';
-  return Buffer.concat([Buffer.from('\x93NUMPY\x01\x00', 'latin1'), Buffer.from(Uint16Array.of(text.length).buffer), Buffer.from(text), data]);
-};
 
 test('CIFAR-10-C arrays: severity blocks of the same images', async (t) => {
   const file = folder(t);
