@@ -7,17 +7,20 @@ export const EXIT = { done: 0, failed: 1, usage: 64, data: 65, noInput: 66, io: 
  */
 export class GraftError extends Error {
   constructor(message: string, readonly status: number = EXIT.failed, options?: ErrorOptions) {
-    super(oneLine(message), options);
+    super(oneLine(message, LONGEST), options);
     this.name = 'GraftError';
   }
 }
 
+/** The longest message. */
 const LONGEST = 600;
 
-/** Messages quote what is in files: no control characters, and no more than can be read. */
-function oneLine(text: string): string {
+/** Text from a file, safe to put into a one-line message: no control characters, and no more than can be read. */
+export function oneLine(text: string, longest = 120): string {
   const shown = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
-  return shown.length > LONGEST ? `${shown.slice(0, LONGEST - 200)} … ${shown.slice(-190)}` : shown;
+  if (shown.length <= longest) return shown;
+  const end = Math.floor(longest / 3);
+  return `${shown.slice(0, longest - end - 3)} … ${shown.slice(-end)}`;
 }
 
 /** The command line is wrong (64). */
@@ -28,9 +31,3 @@ export const dataError = (message: string, cause?: unknown): GraftError => new G
 export const inputError = (message: string, cause?: unknown): GraftError => new GraftError(message, EXIT.noInput, { cause });
 /** Reading or writing failed part-way (74). */
 export const ioError = (message: string, cause?: unknown): GraftError => new GraftError(message, EXIT.io, { cause });
-
-/** Text from a file, safe to put into a one-line message. */
-export function oneLine(text: string): string {
-  const shown = text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
-  return shown.length > 120 ? `${shown.slice(0, 117)}...` : shown;
-}

@@ -1,6 +1,7 @@
 import { Field, Float32, Float64, Int32, List, Schema, Utf8, type RecordBatch } from 'apache-arrow';
 import { dataError } from './errors.js';
 import { withClassLabel } from './formats/features.js';
+import { parseJson } from './formats/json.js';
 import { batchOf, type Row } from './formats/rows.js';
 import type { Table } from './formats/table.js';
 import { argmax } from './metrics/classification.js';
@@ -57,22 +58,46 @@ export function predictionKind(table: Table): PredictionKind {
 
 /** The class or tag names a prediction table was written with. */
 export function predictionLabels(table: Table): string[] {
-  return JSON.parse(table.schema.metadata.get('graft.labels') ?? 'null') ?? table.classNames('label') ?? [];
+  const text = table.schema.metadata.get('graft.labels');
+  if (text === undefined) return table.classNames('label') ?? [];
+  const labels = parseJson(text, `${table.name}: the metadata graft.labels`);
+  if (!Array.isArray(labels) || !labels.every((l) => typeof l === 'string')) throw dataError(`${table.name}: the metadata graft.labels is no list of names`);
+  return labels;
 }
 
 /** The rows of a prediction table as metrics take them. @param by the column to group by */
 export async function* readPredictions(table: Table, by: string | undefined): AsyncGenerator<Prediction> {
   const kind = predictionKind(table);
   table.requireColumns([...(kind === 'class' ? ['label'] : kind === 'tags' ? ['tags'] : ['tokens', 'bytes']), ...(by ? [by] : [])]);
-  let n = 0;
-  for await (const rows of table.rows(1024)) for (const row of rows) yield prediction(kind, row, by ? String(row[by]) : '', `${table.name}: row ${++n}`);
+  let n = 0, classes = predictionLabels(table).length;
+  for await (const rows of table.rows(1024)) for (const row of rows) {
+    const where = `${table.name}: row ${++n}`, read = prediction(kind, row, by ? String(row[by]) : '', where);
+    if (read.kind === 'class' && read.logits.length !== (classes ||= read.logits.length)) throw dataError(`${where}: has ${read.logits.length} logits where there are ${classes} classes`);
+    yield read;
+  }
+  if (n === 0) throw dataError(`${table.name}: has no rows`);
 }
 
 /** One row as metrics take it. @throws GraftError (65) where the label is no class */
 export function prediction(kind: PredictionKind, row: Row, group: string, where: string): Prediction {
-  if (kind === 'tags') return { kind, predicted: row.pred_tags as string[], gold: row.tags as string[], group };
-  if (kind === 'text') return { kind, nll: Number(row.nll), tokens: Number(row.tokens), bytes: Number(row.bytes), group };
+  if (kind === 'tags') return { kind, predicted: texts(row, 'pred_tags', where), gold: texts(row, 'tags', where), group };
+  if (kind === 'text') return { kind, nll: number(row, 'nll', where), tokens: number(row, 'tokens', where), bytes: number(row, 'bytes', where), group };
   const logits = row.logits as Float32Array, label = Number(row.label);
+  if (!isNumbers(logits) || logits.length === 0) throw dataError(`${where}: logits are no list of numbers`);
   if (row.label === null || !Number.isInteger(label) || label < 0 || label >= logits.length) throw dataError(`${where}: label ${String(row.label)} is not a class 0 to ${logits.length - 1}`);
   return { kind, logits, label, group };
+}
+
+const isNumbers = (value: unknown): value is ArrayLike<number> => value instanceof Float32Array || value instanceof Float64Array || (Array.isArray(value) && value.every((v) => typeof v === 'number'));
+
+function texts(row: Row, column: string, where: string): string[] {
+  const value = row[column];
+  if (!Array.isArray(value) || !value.every((v) => typeof v === 'string')) throw dataError(`${where}: ${column} is no list of texts`);
+  return value;
+}
+
+function number(row: Row, column: string, where: string): number {
+  const value = row[column];
+  if (typeof value !== 'number') throw dataError(`${where}: ${column} is no number`);
+  return value;
 }

@@ -26,9 +26,19 @@ export const checkMessage = (metadata: Uint8Array): void => verify(metadata, mes
 
 const MAX_NESTING = 32;
 
-/** @throws Error naming the column whose type is impossible */
+/** @throws Error naming the column whose name or type is impossible */
 export function checkSchema({ fields }: Schema): void {
+  checkNames(fields, 'columns');
   for (const f of fields) checkField(f, f.name, 0);
+}
+
+function checkNames(fields: readonly Field[], what: string): void {
+  const seen = new Set<unknown>();
+  for (const { name } of fields) {
+    if (typeof name !== 'string') throw new Error(`one of its ${what} has no name`);
+    if (seen.has(name)) throw new Error(`two of its ${what} are named '${name}'`);
+    seen.add(name);
+  }
 }
 
 function checkField(f: Field, column: string, depth: number): void {
@@ -43,6 +53,7 @@ function checkField(f: Field, column: string, depth: number): void {
   const wanted = DataType.isList(inner) || DataType.isLargeList(inner) || DataType.isFixedSizeList(inner) || DataType.isMap(inner) ? 1 : DataType.isStruct(inner) ? children.length : 0;
   if (children.length !== wanted) throw bad(`of type ${inner} has ${children.length} children`);
   if (DataType.isMap(inner) && children[0].type?.children?.length !== 2) throw bad('is a map without keys and values');
+  if (DataType.isStruct(inner)) checkNames(children, `parts of column '${column}'`);
   for (const child of children) checkField(child, column, depth + 1);
 }
 

@@ -1,5 +1,5 @@
 import { AsyncByteQueue, CompressionType, Message, RecordBatch, RecordBatchFileWriter, RecordBatchReader, RecordBatchStreamWriter, Schema, type RecordBatchWriter } from 'apache-arrow';
-import { dataError, GraftError, oneLine } from '../errors.js';
+import { dataError, GraftError } from '../errors.js';
 import { checkBatch, checkMessage, checkSchema } from './arrow-check.js';
 import { ByteReader } from './bytes.js';
 import type { Output } from './output.js';

@@ -6,6 +6,7 @@ import { noteRead } from '../dependencies.js';
 import { dataError, inputError } from '../errors.js';
 import type { Fingerprint } from './graft.js';
 import { inputFailure, isDirectory } from './input.js';
+import { isObject, parseObject } from './json.js';
 import { openSafetensors, type Entry, type SafetensorsFile } from './safetensors.js';
 
 export type ModelConfig = { model_type: string } & Record<string, unknown>;
@@ -135,21 +136,19 @@ const whereabouts = (names: readonly string[], file: string): Map<string, string
 
 export function readJson(path: string): Record<string, unknown> {
   noteRead(path);
-  let value: unknown;
+  let text: string;
   try {
-    value = JSON.parse(readFileSync(path, 'utf8'));
+    text = readFileSync(path, 'utf8');
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw inputFailure(path, error);
-    throw dataError(`${path}: is not JSON: ${error.message.split('\n')[0]}`, error);
+    throw inputFailure(path, error);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw dataError(`${path}: is not a JSON object`);
-  return value as Record<string, unknown>;
+  return parseObject(text, path);
 }
 
 function readIndex(directory: string): Map<string, string> {
   const path = join(directory, INDEX);
   const { weight_map: map } = readJson(path);
-  if (typeof map !== 'object' || map === null) throw dataError(`${path}: has no weight_map`);
+  if (!isObject(map)) throw dataError(`${path}: has no weight_map`);
   for (const [name, file] of Object.entries(map)) {
     if (typeof file !== 'string' || file !== basename(file)) throw dataError(`${path}: places tensor '${name}' in ${JSON.stringify(file)}, which is not a file name`);
   }

@@ -4,6 +4,7 @@ import type { Head } from '../models/model.js';
 import type { Checkpoint } from './checkpoint.js';
 import { bytesOf, decode, type StoredDtype } from './dtype.js';
 import { isDirectory, nameOf, readInput, STDIN } from './input.js';
+import { isObject, parseObject } from './json.js';
 import type { Output } from './output.js';
 import { readSafetensors, writeSafetensors } from './safetensors.js';
 
@@ -124,19 +125,24 @@ function mismatch(name: string, shape: number[], checkpoint: Checkpoint, modules
 
 function parseDescription(text: string | undefined, source: string): Omit<Graft, 'tensors'> {
   if (text === undefined) throw dataError(`${source}: is a safetensors file but not a graft: it has no __metadata__.graft`);
-  let value: Record<string, unknown>;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw dataError(`${source}: __metadata__.graft is not JSON`, error);
-  }
-  const { version, method, config, base, head, history } = value ?? {};
+  const { version, method, config, base, head, history } = parseObject(text, `${source}: __metadata__.graft`);
   if (typeof version !== 'number' || version > GRAFT_VERSION) throw dataError(`${source}: graft layout version ${JSON.stringify(version)} is not known; this graft reads up to ${GRAFT_VERSION}`);
-  if (typeof method !== 'string' || !isRecord(config) || !isRecord(base)) throw dataError(`${source}: __metadata__.graft lacks its method, config or base`);
-  return { method, config, base: base as unknown as Fingerprint, head: (head ?? null) as Head | null, history: Array.isArray(history) ? history.map(String) : [] };
+  if (typeof method !== 'string' || !isObject(config) || !isFingerprint(base)) throw dataError(`${source}: __metadata__.graft lacks its method, config or base`);
+  if (head !== undefined && head !== null && !isHead(head)) throw dataError(`${source}: __metadata__.graft describes no head: ${JSON.stringify(head)}`);
+  return { method, config, base, head: head ?? null, history: Array.isArray(history) ? history.map(String) : [] };
 }
 
-const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null && !Array.isArray(v);
+function isFingerprint(base: unknown): base is Fingerprint {
+  if (!isObject(base) || typeof base.type !== 'string' || typeof base.headers !== 'string') return false;
+  return base.dimensions === undefined || (isObject(base.dimensions) && Object.values(base.dimensions).every((n) => typeof n === 'number'));
+}
+
+function isHead(head: unknown): head is Head {
+  if (!isObject(head) || !TASKS.includes(head.task as Head['task'])) return false;
+  return head.labels === undefined || (Array.isArray(head.labels) && head.labels.every((l) => typeof l === 'string'));
+}
+
+const TASKS: readonly Head['task'][] = ['classify', 'regress', 'tag', 'mlm', 'clm'];
 
 /** JSON with keys in sorted order, whatever order they were set in. */
-export const canonical = (value: unknown, indent?: number): string => JSON.stringify(value, (_, v) => (isRecord(v) ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1))) : v), indent);
+export const canonical = (value: unknown, indent?: number): string => JSON.stringify(value, (_, v) => (isObject(v) ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1))) : v), indent);

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { dataError } from '../errors.js';
 import type { BatchStream } from './arrow.js';
+import { parseObject } from './json.js';
 import { batchOf, type Row } from './rows.js';
 
 const BATCH = 1024;
@@ -34,24 +35,13 @@ async function* groupsOf(name: string, bytes: AsyncIterable<Uint8Array>): AsyncG
   for await (const text of createInterface({ input: Readable.from(bytes), crlfDelay: Infinity })) {
     line++;
     if (text.trim() === '') throw dataError(`${name}:${line}: is blank; a JSON object is expected on every line`);
-    rows.push(parse(text, `${name}:${line}`));
+    rows.push(parseObject(text, `${name}:${line}`));
     if (rows.length === BATCH) {
       yield { rows, line: line - BATCH + 1 };
       rows = [];
     }
   }
   if (rows.length > 0) yield { rows, line: line - rows.length + 1 };
-}
-
-function parse(text: string, where: string): Row {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw dataError(`${where}: is not JSON`, error);
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw dataError(`${where}: is not a JSON object`);
-  return value as Row;
 }
 
 function fieldsOf(rows: readonly Row[], where: string): Field[] {

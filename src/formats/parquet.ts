@@ -1,10 +1,12 @@
-import { Binary, Bool, DataType, DateDay, Field, Float32, Float64, Int16, Int32, Int64, Int8, List, RecordBatch, RecordBatchReader, Schema, Struct, TimestampMillisecond, Uint16, Uint32, Uint64, Uint8, Utf8 } from 'apache-arrow';
-import { parquetMetadataAsync, parquetReadObjects, parquetSchema, type AsyncBuffer, type Compressors, type FileMetaData } from 'hyparquet';
-import { open, stat } from 'node:fs/promises';
-import * as zlib from 'node:zlib';
+import { Binary, Bool, DataType, DateDay, Field, Float32, Float64, Int16, Int32, Int64, Int8, List, RecordBatch, Schema, Struct, TimestampMillisecond, Uint16, Uint32, Uint64, Uint8, Utf8 } from 'apache-arrow';
+import { parquetSchema, type FileMetaData } from 'hyparquet';
+import { stat } from 'node:fs/promises';
+import { Worker } from 'node:worker_threads';
 import { noteRead } from '../dependencies.js';
-import { dataError, oneLine } from '../errors.js';
-import type { BatchStream } from './arrow.js';
+import { dataError, GraftError } from '../errors.js';
+import { readSchema, type BatchStream } from './arrow.js';
+import { checkSchema } from './arrow-check.js';
+import type { ParquetRequest, ParquetSource } from './parquet-worker.js';
 import { batchOf, type Row } from './rows.js';
 
 export const isParquet = (head: Uint8Array): boolean => Buffer.from(head.subarray(0, 4)).toString('latin1') === 'PAR1';
@@ -14,56 +16,112 @@ const BATCH = 1024;
 
 type SchemaTree = ReturnType<typeof parquetSchema>;
 
-/** Reads a Parquet file row group by row group. */
+/** Reads a Parquet file row group by row group. @throws GraftError (65) where it is none, or asks for more than its size can need */
 export async function readParquet(name: string, path: string): Promise<BatchStream> {
   noteRead(path);
-  const { size } = await stat(path);
-  const slice = async (start: number, end = size): Promise<ArrayBuffer> => {
-    const file = await open(path, 'r');
-    try {
-      const bytes = new Uint8Array(end - start);
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, start);
-      return bytes.buffer.slice(0, bytesRead);
-    } finally {
-      await file.close();
-    }
-  };
-  return readGroups(name, { byteLength: size, slice });
+  return readGroups(name, { path, size: (await stat(path)).size, bytes: null });
 }
 
 /** Reads Parquet that is wholly in memory: its index is at the end, so a pipe has to be drained first. */
 export async function readParquetBytes(name: string, bytes: Uint8Array): Promise<BatchStream> {
   const whole = new Uint8Array(bytes).buffer;
-  return readGroups(name, { byteLength: whole.byteLength, slice: async (start, end) => whole.slice(start, end) });
+  return readGroups(name, { path: '', size: whole.byteLength, bytes: whole });
 }
 
-async function readGroups(name: string, file: AsyncBuffer): Promise<BatchStream> {
-  const bad = (error: unknown): Error => dataError(`${name}: is not readable Parquet: ${oneLine((error as Error).message)}`, error);
-  let metadata: FileMetaData;
+async function readGroups(name: string, source: ParquetSource): Promise<BatchStream> {
+  const bad = (error: unknown): Error => (error instanceof GraftError ? error : dataError(`${name}: is not readable Parquet: ${(error as Error).message}`, error));
+  const decoder = new Decoder(source);
+  let metadata: FileMetaData, schema: Schema;
   try {
-    metadata = await parquetMetadataAsync(file);
+    metadata = await decoder.answer() as FileMetaData;
+    checkCounts(metadata, source.size);
+    schema = schemaOf(metadata, name);
+    checkSchema(schema);
   } catch (error) {
+    decoder.close();
     throw bad(error);
   }
-  const schema = schemaOf(metadata, name);
   async function* batches(): AsyncGenerator<RecordBatch> {
-    let rowStart = 0;
-    for (const group of metadata.row_groups) {
-      const rowEnd = rowStart + Number(group.num_rows);
-      const rows = await parquetReadObjects({ file, metadata, rowStart, rowEnd, compressors, utf8: false }).catch((error) => { throw bad(error); }) as Row[];
-      for (let i = 0; i < rows.length; i += BATCH) yield batchOf(schema, rows.slice(i, i + BATCH));
-      rowStart = rowEnd;
+    try {
+      let rowStart = 0;
+      for (const group of metadata.row_groups) {
+        const rowEnd = rowStart + Number(group.num_rows);
+        const rows = await decoder.answer({ rowStart, rowEnd }) as Row[];
+        for (let i = 0; i < rows.length; i += BATCH) yield batchOf(schema, rows.slice(i, i + BATCH));
+        rowStart = rowEnd;
+      }
+    } catch (error) {
+      throw bad(error);
+    } finally {
+      decoder.close();
     }
   }
   return { schema, batches: batches() };
 }
 
-/** What node itself can decompress; Snappy is hyparquet's own. */
-const compressors: Compressors = {
-  GZIP: (input) => zlib.gunzipSync(input),
-  BROTLI: (input) => zlib.brotliDecompressSync(input),
-  ...('zstdDecompressSync' in zlib ? { ZSTD: zlib.zstdDecompressSync as (input: Uint8Array) => Uint8Array } : {}),
-};
+/** A row group is held in memory as rows: this many fields and their values. */
+const MOST_FIELDS = 1 << 26;
+
+function checkCounts({ row_groups: groups }: FileMetaData, size: number): void {
+  if (!Array.isArray(groups)) throw new Error('it lists no row groups');
+  for (const [i, { num_rows: rows, columns }] of groups.entries()) {
+    if (!(rows >= 0 && Number(rows) * Math.max(1, columns.length) <= MOST_FIELDS)) throw new Error(`row group ${i + 1} says it has ${rows} rows of ${columns.length} columns`);
+    for (const { meta_data: column } of columns) {
+      if (!(column && column.num_values >= 0 && column.num_values <= MOST_FIELDS && column.total_compressed_size >= 0 && column.total_compressed_size <= size)) throw new Error(`row group ${i + 1} has a column of an impossible size`);
+    }
+  }
+}
+
+/** The decoder in a thread of its own. It answers in order: first with the metadata, then with the rows asked for. */
+class Decoder {
+  private readonly worker: Worker;
+  private readonly limit: number;
+
+  constructor(source: ParquetSource) {
+    this.limit = SLOWEST_MS + source.size / SLOWEST_BYTES_PER_MS;
+    this.worker = new Worker(new URL('./parquet-worker.js', import.meta.url), { workerData: source, resourceLimits: { maxOldGenerationSizeMb: MOST_MIB }, stdout: true, stderr: true });
+    this.worker.on('error', () => {}); // told by the listener of the answer that is awaited
+  }
+
+  async answer(request?: ParquetRequest): Promise<unknown> {
+    const { worker } = this;
+    if (request) worker.postMessage(request);
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        worker.off('message', told).off('error', failed).off('exit', gone);
+      };
+      const told = ({ value, error }: { value?: unknown; error?: string }): void => {
+        end();
+        if (error === undefined) resolve(value);
+        else reject(new Error(error));
+      };
+      const failed = (error: NodeJS.ErrnoException): void => {
+        end();
+        reject(new Error(error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? `a row group takes more than ${MOST_MIB} MiB` : error.message));
+      };
+      const gone = (): void => {
+        end();
+        reject(new Error('its decoder stopped'));
+      };
+      const timer = setTimeout(() => {
+        end();
+        this.close();
+        reject(new Error(`decoding has taken ${(this.limit / 1000).toFixed(0)} s, far too long for its size`));
+      }, this.limit);
+      worker.on('message', told).on('error', failed).on('exit', gone);
+    });
+  }
+
+  close(): void {
+    void this.worker.terminate();
+  }
+}
+
+/** Memory for the rows of one row group. */
+const MOST_MIB = 1024;
+/** What a file is given however small it is, and how slow decoding may be. */
+const SLOWEST_MS = 60_000, SLOWEST_BYTES_PER_MS = 1000;
 
 /** The Arrow schema the writer left in the file, or one made from Parquet's own types. */
 function schemaOf(metadata: FileMetaData, name: string): Schema {
@@ -72,7 +130,7 @@ function schemaOf(metadata: FileMetaData, name: string): Schema {
   pairs.delete('ARROW:schema');
   if (stored) {
     try {
-      const { schema } = RecordBatchReader.from(Buffer.from(stored, 'base64')).open();
+      const schema = readSchema(new Uint8Array(Buffer.from(stored, 'base64')));
       return new Schema(schema.fields, new Map([...pairs, ...schema.metadata]), schema.dictionaries);
     } catch {
       // A type apache-arrow does not know: Parquet's own description serves.

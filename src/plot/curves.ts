@@ -1,5 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { dataError } from '../errors.js';
+import { parseObject } from '../formats/json.js';
 import type { Picture } from './picture.js';
 
 /** Loss over steps from training logs, one line a run, with validation points where there are any. */
@@ -40,11 +41,7 @@ function mean(points: Point[], n: number): Point[] {
 export function jsonLines(name: string, text: string): Record<string, unknown>[] {
   return text.split('\n').flatMap((line, i) => {
     if (line.trim() === '') return [];
-    try {
-      return [JSON.parse(line) as Record<string, unknown>];
-    } catch {
-      throw dataError(`${name}: line ${i + 1} is not JSON`);
-    }
+    return [parseObject(line, `${name}:${i + 1}`)];
   });
 }
 

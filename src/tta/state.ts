@@ -3,6 +3,7 @@ import { scoped, type Tensor } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { loadTensor, storeTensor } from '../formats/graft.js';
 import { readInput } from '../formats/input.js';
+import { isCount, parseObject } from '../formats/json.js';
 import { writeOutput } from '../formats/output.js';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import type { Adaptation } from './method.js';
@@ -33,6 +34,7 @@ export async function readState(path: string, method: string, adaptation: Adapta
   if (!existsSync(path)) return { batches: 0, group: null };
   const { metadata, tensors } = readSafetensors(await readInput(path), path);
   if (metadata['graft.tta'] !== method) throw dataError(`${path}: is the state of ${metadata['graft.tta'] ?? 'something else'}, not of ${method}; remove it to start afresh`);
+  const position = positionOf(metadata['graft.position'], path);
   scoped(() => {
     for (const [name, t] of adaptation.state()) {
       const found = tensors.get(name);
@@ -40,5 +42,12 @@ export async function readState(path: string, method: string, adaptation: Adapta
     }
     adaptation.restore(new Map([...tensors].map(([name, t]) => [name, loadTensor(name, t)])));
   });
-  return JSON.parse(metadata['graft.position'] ?? 'null') ?? { batches: 0, group: null };
+  return position;
+}
+
+function positionOf(text: string | undefined, path: string): Position {
+  if (text === undefined) return { batches: 0, group: null };
+  const { batches, group } = parseObject(text, `${path}: graft.position`);
+  if (!isCount(batches) || (group !== null && typeof group !== 'string')) throw dataError(`${path}: graft.position is not that of a stream; remove the file to start afresh`);
+  return { batches, group };
 }

@@ -1,6 +1,7 @@
 import { dataError, usageError } from '../../errors.js';
 import { isArrowFile, isArrowStream, readArrow } from '../../formats/arrow.js';
 import { STDIN } from '../../formats/input.js';
+import { parseJson } from '../../formats/json.js';
 import { readJsonl } from '../../formats/jsonl.js';
 import { isParquet, readParquet, readParquetBytes } from '../../formats/parquet.js';
 import type { Imported, Importer } from './importer.js';
@@ -21,14 +22,10 @@ export const json: Importer = {
 
 async function* objects(input: ImportInput): AsyncGenerator<Uint8Array> {
   const bytes = await input.all();
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch (error) {
-    throw dataError(`${input.name}: is not JSON: ${(error as Error).message} (--format jsonl reads an object a line)`, error);
-  }
+  const value = parseJson(Buffer.from(bytes).toString('utf8'), `${input.name}: (--format jsonl reads an object a line)`);
+  if (typeof value !== 'object' || value === null) throw dataError(`${input.name}: is neither an array nor an object`);
   const rows = Array.isArray(value) ? value
-    : Object.entries(value as object).map(([id, row]) => (typeof row === 'object' && row !== null && !Array.isArray(row) ? { id, ...row } : row));
+    : Object.entries(value).map(([id, row]) => (typeof row === 'object' && row !== null && !Array.isArray(row) ? { id, ...row } : row));
   for (const row of rows) yield Buffer.from(`${JSON.stringify(row)}\n`);
 }
 

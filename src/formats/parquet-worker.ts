@@ -1,0 +1,46 @@
+// Decodes Parquet away from the rest: hyparquet believes what a file says of counts and sizes, and may take all the time and memory there is.
+import { parquetMetadataAsync, parquetReadObjects, type AsyncBuffer, type Compressors } from 'hyparquet';
+import { open } from 'node:fs/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import * as zlib from 'node:zlib';
+
+/** What to read: a file, or bytes that are all there. */
+export interface ParquetSource { path: string; size: number; bytes: ArrayBuffer | null }
+export interface ParquetRequest { rowStart: number; rowEnd: number }
+
+/** A page is written to be read whole; more is a bomb. */
+const MOST_PAGE_BYTES = 1 << 30;
+const limits = { maxOutputLength: MOST_PAGE_BYTES };
+
+/** What node itself can decompress; Snappy is hyparquet's own. */
+const compressors: Compressors = {
+  GZIP: (input) => zlib.gunzipSync(input, limits),
+  BROTLI: (input) => zlib.brotliDecompressSync(input, limits),
+  ...('zstdDecompressSync' in zlib ? { ZSTD: (input) => (zlib as unknown as { zstdDecompressSync(input: Uint8Array, options: object): Uint8Array }).zstdDecompressSync(input, limits) } : {}),
+};
+
+const { path, size, bytes } = workerData as ParquetSource;
+
+async function slice(start: number, end = size): Promise<ArrayBuffer> {
+  if (!(start >= 0 && start <= end && end <= size)) throw new Error(`bytes ${start} to ${end} of ${size} are wanted`);
+  if (bytes) return bytes.slice(start, end);
+  const file = await open(path, 'r');
+  try {
+    const part = new Uint8Array(end - start);
+    const { bytesRead } = await file.read(part, 0, part.length, start);
+    if (bytesRead < part.length) throw new Error('it became shorter while it was read');
+    return part.buffer;
+  } finally {
+    await file.close();
+  }
+}
+
+const file: AsyncBuffer = { byteLength: size, slice };
+const metadata = parquetMetadataAsync(file, { geoparquet: false });
+
+const answer = (work: Promise<unknown>): Promise<void> => work.then((value) => parentPort!.postMessage({ value }), (error) => parentPort!.postMessage({ error: String((error as Error).message) }));
+
+void answer(metadata);
+parentPort!.on('message', ({ rowStart, rowEnd }: ParquetRequest) => {
+  void answer(metadata.then((m) => parquetReadObjects({ file, metadata: m, rowStart, rowEnd, compressors, utf8: false })));
+});
