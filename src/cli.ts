@@ -5,7 +5,7 @@ import { EXIT, GraftError, ioError, inputError, usageError } from './errors.js';
 import { leaveStdin } from './formats/input.js';
 import { checkWritable, isStdout, refuseTerminal, writeOutput } from './formats/output.js';
 import { kebab, type OptionSpecs } from './options.js';
-import { version } from './version.js';
+import { versionText } from './version.js';
 
 /** Runs one command line and sets the exit status; nothing is thrown. */
 export async function main(argv: string[]): Promise<void> {
@@ -20,11 +20,12 @@ export async function main(argv: string[]): Promise<void> {
 }
 
 async function dispatch(name: string | undefined, rest: string[]): Promise<void> {
-  if (name === '--version' || name === '-V') return print(`graft ${version()}\n`);
+  if (name === '--version' || name === '-V') return print(await versionText());
   if (name === '--help' || name === '-h' || name === 'help') {
     if (rest[0] && name === 'help') return dispatch(rest[0], ['--help']);
     return print(overview());
   }
+  if (name === '__complete') return completeLine(rest);
   if (name === undefined) throw usageError(`no command given; graft --help lists them`);
   const command = await loadCommand(name);
   if (!command) throw usageError(`there is no command '${name}'; graft --help lists them`);
@@ -54,6 +55,12 @@ function checkOutputs(command: Command, args: Arguments, specs: OptionSpecs): vo
     users.set(path, name);
   }
   if (args.deps && isStdout(args.output) && (command.binary?.(args) ?? true)) throw usageError('--deps needs --output: make knows results by the names of their files');
+}
+
+/** For the scripts of `graft completion`. Whatever is wrong with the line, the shell gets no more than an empty answer. */
+async function completeLine([shell, ...line]: string[]): Promise<void> {
+  const { completionLines } = await import('./completion.js');
+  await print(await completionLines(shell, line).catch(() => ''));
 }
 
 function overview(): string {

@@ -17,8 +17,8 @@ export async function parseCommandLine(command: Command, argv: string[]): Promis
   return { args, specs };
 }
 
-/** The registry entries the command line names, so that their own options can be parsed. */
-async function chosenEntries(command: Command, argv: string[], lenient: boolean): Promise<Entry[]> {
+/** The registry entries the command line names, so that their own options can be parsed; `lenient` leaves out unknown ones. */
+export async function chosenEntries(command: Command, argv: readonly string[], lenient: boolean): Promise<Entry[]> {
   const chosen: Entry[] = [];
   for (const choice of command.choices ?? []) {
     const name = preview(command, choice, argv) ?? command.options[choice.option]?.default;
@@ -31,7 +31,7 @@ async function chosenEntries(command: Command, argv: string[], lenient: boolean)
 }
 
 /** The value of a choice, found before the whole line can be parsed. */
-function preview(command: Command, choice: ChoiceOf, argv: string[]): string | undefined {
+function preview(command: Command, choice: ChoiceOf, argv: readonly string[]): string | undefined {
   if (choice.operand) return argv.find((a) => !a.startsWith('-'));
   const flag = `--${kebab(choice.option)}`;
   const alias = command.options[choice.option]?.alias;
@@ -54,7 +54,7 @@ function describe(command: Command, specs: OptionSpecs, chosen: Entry[], argv: s
     const owner = chosen.find((e) => name in e.options && !(name in command.options));
     parser = parser.option(kebab(name), {
       type: spec.type === 'number' ? 'string' : spec.type, // read as text, so that '0x' or '' is refused and not taken for a number
-      alias: spec.alias, array: spec.array, choices: spec.choices, demandOption: spec.required,
+      alias: spec.alias === kebab(name) ? undefined : spec.alias, array: spec.array, choices: spec.choices, demandOption: spec.required,
       describe: spec.describe, requiresArg: spec.type !== 'boolean',
       default: spec.default === null || spec.array ? undefined : spec.default, defaultDescription: spec.default === '' ? 'none' : undefined,
       group: owner ? `Options of ${owner.name}:` : 'Options:',

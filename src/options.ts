@@ -11,6 +11,8 @@ export interface OptionSpec {
   describe: string;
   default?: string | number | boolean | null;
   choices?: readonly string[];
+  /** Names the shell may complete it to: one, or several with commas between them. */
+  suggest?: () => Promise<readonly string[]>;
   /** Repeatable: the value is a list. */
   array?: boolean;
   required?: boolean;
@@ -30,3 +32,23 @@ export type OptionSpecs = Record<string, OptionSpec>;
 export type OptionValues = Record<string, unknown>;
 
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+
+/** An option as manual pages and listings write it: its flags, the value it takes, what it does. */
+export interface OptionUsage { flags: string[]; value: string; text: string }
+
+export function optionUsage(name: string, spec: OptionSpec): OptionUsage {
+  const { type, alias, choices, metavar, describe, array, default: fallback } = spec;
+  const long = kebab(name);
+  const repeats = array && !describe.includes('repeatable') ? '; repeatable' : '';
+  return {
+    flags: [...(alias ? [`-${alias}`] : []), ...(long === alias ? [] : [`--${long}`])],
+    value: type === 'boolean' ? '' : choices?.join('|') ?? metavar ?? (type === 'number' ? 'N' : 'TEXT'),
+    text: `${describe}${repeats}${defaultOf(long, describe, fallback)}`,
+  };
+}
+
+function defaultOf(long: string, describe: string, fallback: OptionSpec['default']): string {
+  if (fallback === undefined || fallback === null || fallback === '' || fallback === false) return '';
+  if (fallback !== true) return ` (default ${fallback})`;
+  return describe.includes(`--no-${long}`) ? '' : ` (default; --no-${long} turns it off)`;
+}

@@ -4,3 +4,11 @@ import { readFileSync } from 'node:fs';
 export function version(): string {
   return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
 }
+
+/** What `graft --version` prints: the version, then what computes. */
+export async function versionText(): Promise<string> {
+  const { describeMachine } = await import('@graft/kernels/machine');
+  const { backend, isa, threads, gpus } = describeMachine();
+  const gpu = gpus.length === 0 ? 'none found' : `${gpus.join('; ')} (not used: there is no GPU backend in this version)`;
+  return `graft ${version()}\nbackend: ${backend}\ninstruction set: ${isa}\n${threads === null ? '' : `threads: ${threads}\n`}GPU: ${gpu}\n`;
+}

@@ -39,4 +39,5 @@ bool hasBf16() {
 
 }  // namespace graft
 
-GRAFT_EXPORT(isa) { args.returns(double(int(graft::isa()))); }
+/** isa(): 0 base, 1 AVX2, 2 AVX-512, 3 AVX-512 with bf16 products. */
+GRAFT_EXPORT(isa) { args.returns(double(int(graft::isa()) + (graft::hasBf16() ? 1 : 0))); }

@@ -1,3 +1,4 @@
+import type { Paper } from '../adapters/method.js';
 import type { OptionSpecs } from '../options.js';
 
 /** One subcommand: its definition is its usage text, its man page and its parser. */
@@ -7,8 +8,8 @@ export interface Command {
   summary: string;
   /** Paragraphs of the man page. */
   description: string[];
-  /** Operands, e.g. `[FILE...]`; omitted where there are none. */
-  operands?: { usage: string; describe: string };
+  /** Operands, e.g. `[FILE...]`; omitted where there are none. `suggest` gives the shell their names where they are no files. */
+  operands?: { usage: string; describe: string; suggest?: () => Promise<string[]> };
   options: OptionSpecs;
   /**
    * A registry whose chosen entry brings options of its own (`--method`, `--objective`, `--kind`): the parser adds them, `--help`
@@ -17,12 +18,15 @@ export interface Command {
   choices?: ChoiceOf[];
   /** More of the man page, after the options. */
   notes?: { title: string; items: { term: string; text: string }[] }[];
-  examples: { does: string; command: string }[];
+  /** For a POSIX shell; the tests run every one of them (test/examples.test.ts). */
+  examples: Example[];
   /** Whether standard output, where it is the output, gets binary data, which a terminal is spared. */
   binary?(args: Arguments): boolean;
   /** Runs it. Data errors and the like are thrown as GraftError. */
   run(args: Arguments): Promise<void>;
 }
+
+export interface Example { does: string; command: string }
 
 /** An option whose value names an entry of a registry, e.g. `--method lora`. */
 export interface ChoiceOf {
@@ -35,7 +39,7 @@ export interface ChoiceOf {
   load(name: string): Promise<Entry>;
 }
 
-export interface Entry { name: string; summary: string; options: OptionSpecs }
+export interface Entry { name: string; summary: string; options: OptionSpecs; paper?: Paper | null; operands?: string }
 
 /**
  * Operands in `_`; every option by its camelCase name; the line itself as the user typed it, quoted for a shell, in
