@@ -14,7 +14,7 @@ const command: Command = {
   ],
   options: {
     ...common('model', 'graft', 'data', 'columns', 'output', 'deps', 'batchSize'),
-    metrics: { type: 'string', metavar: 'NAME,...', describe: 'which metrics; default: those that suit the task' },
+    metrics: { type: 'string', metavar: 'NAME,...', describe: 'which metrics; default: those that suit the task', suggest: async () => (await import('../metrics/registry.js')).metricNames() },
     by: { type: 'string', metavar: 'COLUMN', describe: 'measure each value of this column apart, too' },
     bootstrap: { type: 'number', metavar: 'N', describe: 'replicates for 95 % intervals (Poisson bootstrap over rows)', default: 0, min: 0, max: 100000 },
     predictions: { type: 'string', incidental: true, writes: true, metavar: 'FILE', describe: 'with --model: write the predictions there' },
@@ -22,8 +22,8 @@ const command: Command = {
     ...computing(),
   },
   examples: [
-    { does: 'accuracy of a graft on a test set', command: 'graft eval -m bert/ -g sentiment.safetensors -d test.arrow' },
-    { does: 'error by corruption', command: 'graft tta -m resnet/ --method tent < stream.arrow | graft eval --metrics error --by domain' },
+    { does: 'accuracy of a graft on a test set', command: 'graft eval -m minilm/ -g topic.safetensors -d test.arrow' },
+    { does: 'error by corruption, of the model as it is and adapted', command: 'graft tta -m resnet/ --method source -d shifted.arrow | graft eval --metrics error --by domain -o source.jsonl && graft tta -m resnet/ --method tent -d shifted.arrow | graft eval --metrics error --by domain -o tent.jsonl' },
   ],
   run: async (args) => {
     const { openTable } = await import('../formats/table.js');

@@ -14,6 +14,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ default:
   inspect: { summary: 'show what is in a file', load: () => import('./inspect.js') },
   convert: { summary: 'change the format of a file', load: () => import('./convert.js') },
   methods: { summary: 'list the methods and the papers behind them', load: () => import('./methods.js') },
+  completion: { summary: 'print a completion script for a shell', load: () => import('./completion.js') },
 };
 
 export const commandSummaries = (): [string, string][] => Object.entries(COMMANDS).map(([name, { summary }]) => [name, summary]);

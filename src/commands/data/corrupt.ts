@@ -12,7 +12,7 @@ const operation: Operation = {
   summary: 'the common corruptions of Hendrycks and Dietterich (2019) on the column image',
   operands: '[FILE]',
   options: {
-    kind: { type: 'string', metavar: 'NAME,...', describe: `which: ${kindNames().join(', ')}; one domain after another`, default: 'standard15' },
+    kind: { type: 'string', metavar: 'NAME,...', describe: `which: ${kindNames().join(', ')}; one domain after another`, default: 'standard15', suggest: async () => kindNames() },
     severity: { type: 'string', metavar: 'N,...', describe: '1 to 5; several as 1,3,5 or 1-5', default: '5' },
     constants: { type: 'string', describe: 'those of CIFAR-10-C (32×32) or ImageNet-C (224×224); auto: by whether the shorter side is over 64', choices: ['auto', 'cifar', 'imagenet'], default: 'auto' },
     size: { type: 'string', metavar: 'H[,W]', describe: 'resize encoded pictures to this first; without it all must have one size' },

@@ -82,8 +82,8 @@ export const select: Operation = {
   name: 'select', summary: 'rows by conditions, columns by name', operands: '[FILE]',
   options: {
     where: { type: 'string', metavar: 'COLUMN=VALUE', describe: 'rows for which this holds (=, !=, <, <=, >, >=); repeatable, all must hold', array: true },
-    keep: { type: 'string', metavar: 'NAME,...', describe: 'only these columns, in this order' },
-    drop: { type: 'string', metavar: 'NAME,...', describe: 'all columns but these' },
+    keep: { type: 'string', metavar: 'COLUMN,...', describe: 'only these columns, in this order' },
+    drop: { type: 'string', metavar: 'COLUMN,...', describe: 'all columns but these' },
     shard: { type: 'string', metavar: 'I/N', describe: 'every Nth row from the Ith, counted from 1' },
     ...setOption,
   },
