@@ -1,9 +1,9 @@
 import { concatenateLora } from './merging/concatenate.js';
 import { fold } from './merging/exact.js';
-import type { Outline, Shard, WholeModel } from './merging/stream.js';
+import { reshard, TORCH, type Outline, type WholeModel } from './merging/stream.js';
 import { dataError } from './errors.js';
 import { openCheckpoint } from './formats/checkpoint.js';
-import { byteLength, decode, encode, isFloat, type FloatDtype } from './formats/dtype.js';
+import { decode, encode, isFloat, type FloatDtype } from './formats/dtype.js';
 import { checkFits, type Graft, type StoredTensor } from './formats/graft.js';
 import { alignNames } from './formats/naming.js';
 import { peftForm } from './formats/peft.js';
@@ -58,22 +58,4 @@ export async function asCheckpoint(path: string, dtype: FloatDtype | undefined, 
     },
     close: () => model.close(),
   };
-}
-
-const TORCH: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', F64: 'float64' };
-
-function reshard(shards: readonly Shard[], limit: number): Shard[] {
-  const groups: Outline[][] = [[]];
-  let held = 0;
-  for (const tensor of shards.flatMap((s) => s.tensors)) {
-    const bytes = byteLength(tensor.dtype, tensor.shape);
-    if (held + bytes > limit && held > 0) {
-      groups.push([]);
-      held = 0;
-    }
-    groups.at(-1)!.push(tensor);
-    held += bytes;
-  }
-  const five = (n: number): string => String(n).padStart(5, '0');
-  return groups.map((tensors, i) => ({ tensors, metadata: shards[0].metadata, file: groups.length === 1 ? 'model.safetensors' : `model-${five(i + 1)}-of-${five(groups.length)}.safetensors` }));
 }

@@ -9,11 +9,13 @@ const command: Command = {
   description: [
     'With --model and --graft the grafts are folded into the weights, in order: the checkpoint that comes out computes what the model with its grafts computes. A graft that is no change of weights is refused.',
     'With --graft alone, grafts become one graft (--task and --average: a routed one becomes LoRA); LoRA changes are added exactly, and their ranks add. With operands, checkpoints are merged; --model is the base they were trained from. With --model, --graft and --method each graft is folded into the model and the models are merged.',
+    'With --config a mergekit YAML configuration is merged as mergekit does: linear, slerp, task_arithmetic, ties, dare_linear, dare_ties and passthrough, of models or of slices of layers, with weights and densities that differ by model, by layer (a list) and by name (filter and value). Paths in it are of checkpoints, with +ADAPTER for one to be folded in first. What graft does not do is refused by name.',
     'Weights are read and written a few tensors at a time. A checkpoint keeps the shards and the float types of the model, or of the first operand.',
   ],
   operands: { usage: '[DIR]...', describe: 'checkpoints to merge' },
   options: {
     ...common('model', 'graft', 'output', 'deps'),
+    config: { type: 'string', metavar: 'FILE', describe: 'a mergekit YAML configuration, which names the models and the method' },
     method: { type: 'string', metavar: 'NAME', describe: 'how to merge models or grafts; default: linear, or exact folding for --model with --graft' },
     weight: { type: 'string', metavar: 'W,...', describe: 'a weight for each operand or graft, in order; default: 1 each' },
     task: { type: 'string', metavar: 'NAME', describe: 'take routed grafts (poly) as the plain LoRA they are for this task' },
@@ -26,15 +28,17 @@ const command: Command = {
     load: async (name) => (await import('../merging/registry.js')).mergingMethod(name),
   }],
   examples: [
-    { does: 'in a Makefile: merged again when the graft or any file of the model changes', command: 'graft merge -m bert -g sentiment.safetensors -o bert-sentiment --deps bert-sentiment.d' },
-    { does: 'a model of its own from a base and a graft', command: 'graft merge -m bert/ -g sentiment.safetensors -o bert-sentiment/' },
-    { does: 'the mean of two grafts', command: 'graft merge -g a.safetensors -g b.safetensors --method linear --weight .5,.5 -o c.safetensors' },
-    { does: 'TIES of two fine-tuned models', command: 'graft merge --method ties --density .2 -m base/ a/ b/ -o out/' },
+    { does: 'a model of its own from a base and a graft', command: 'graft merge -m minilm/ -g topic.safetensors -o minilm-topic/' },
+    { does: 'the mean of two grafts', command: 'graft merge -g topic.safetensors -g other.safetensors --method linear --weight .5,.5 -o mean.safetensors' },
+    { does: 'TIES of two fine-tuned models', command: 'graft merge --method ties --density .2 -m minilm/ a/ b/ -o ties/' },
+    { does: 'a mergekit configuration', command: 'graft merge --config merge.yml -o merged/' },
+    { does: 'in a Makefile: merged again when the graft or any file of the model changes', command: 'graft merge -m minilm -g topic.safetensors -o minilm-topic --deps minilm-topic.d' },
   ],
   binary: () => true,
   async run(args) {
     const { startCompute } = await import('../compute.js');
     await startCompute(args);
+    if (args.config) return mergeByRecipe(args);
     if (args._.length > 0 && args.graft.length > 0) throw usageError('checkpoints as operands and --graft do not go together: fold the graft into its model first');
     if (args._.length > 0 && (args.task !== undefined || args.average)) throw usageError('--task and --average are for routed grafts, not for checkpoints');
     if (args._.length > 0) return mergeOperands(args);
@@ -78,6 +82,16 @@ async function mergeAmongst(args: Arguments, grafts: readonly Graft[]): Promise<
   const { method, weights, config } = await chosen(args, grafts.length);
   const merged = mergeGrafts(grafts, method, weights, config, [...new Set(grafts.flatMap((g) => g.history)), args.commandLine]);
   await writeOutput(args.output, (out) => writeGraft(out, merged));
+}
+
+async function mergeByRecipe(args: Arguments): Promise<void> {
+  const { model, graft, method, weight, _: [operand] } = args;
+  const other = model ? '--model' : graft.length > 0 ? '--graft' : method ? '--method' : weight ? '--weight' : operand && `the operand '${operand}'`;
+  if (other) throw usageError(`--config says what is merged and how: leave out ${other}`);
+  const [{ readRecipe }, { mergeRecipe }, { writeModel }] = await Promise.all([import('../merging/recipe.js'), import('../merging/mergekit.js'), import('../merging/stream.js')]);
+  const merged = await mergeRecipe(readRecipe(args.config), args.seed);
+  await writeModel(args.output, merged);
+  merged.close();
 }
 
 async function mergeOperands(args: Arguments): Promise<void> {

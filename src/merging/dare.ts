@@ -1,11 +1,11 @@
 import { Rng } from '@graft/kernels';
 import type { MergingMethod, Tensors } from './method.js';
-import { addTo, drop, electedSum, lambdaOption, normalizeOption, taskVectors, weightedSum } from './task-vectors.js';
+import { addTo, drop, electedSum, lambdaOption, normalizeOption, taskVectors, weightedSum, type Rescale } from './task-vectors.js';
 
-interface DareConfig extends Record<string, unknown> { density: number; lambda: number; normalize: boolean; seed: number }
+interface DareConfig extends Record<string, unknown> { density: number; lambda: number; normalize: boolean; seed: number; rescale?: Rescale }
 
 /** Each entry of τ_i is kept with probability p and divided by p; the mask depends on the seed, the model and the tensor's name. */
-const dropped = (t: Tensors, { density, seed }: DareConfig): Float32Array[] => taskVectors(t).map((tau, i) => drop(tau, density, new Rng(seed, 'dare', i, t.name)));
+const dropped = (t: Tensors, { density, seed, rescale = 'probability' }: DareConfig): Float32Array[] => taskVectors(t).map((tau, i) => drop(tau, t.densities?.[i] ?? density, rescale, new Rng(seed, 'dare', i, t.name)));
 
 function dare(name: string, summary: string, combine: typeof weightedSum): MergingMethod<DareConfig> {
   return {

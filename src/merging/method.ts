@@ -10,6 +10,8 @@ export interface Tensors {
   models: readonly Float32Array[];
   /** w_i. */
   weights: readonly number[];
+  /** What is kept of each task vector, where that differs by model; else the method's own density holds for all. */
+  densities?: readonly number[];
 }
 
 /** A way of merging checkpoints, tensor by tensor. */

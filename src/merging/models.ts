@@ -57,7 +57,7 @@ function merged(tensor: Outline, { base, models, method, weights, config }: Merg
 }
 
 /** The whole tensor as float32. */
-function floats(model: WholeModel, tensor: Outline): Float32Array {
+export function floats(model: WholeModel, tensor: Outline): Float32Array {
   const out = new Float32Array(tensor.shape.reduce((a, b) => a * b, 1));
   let at = 0;
   for (const piece of model.data(tensor)) {

@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path';
 import { usageError } from '../errors.js';
 import type { ModelConfig } from '../formats/checkpoint.js';
-import { byteLength, type StoredDtype } from '../formats/dtype.js';
+import { byteLength, type FloatDtype, type StoredDtype } from '../formats/dtype.js';
 import { isDirectory } from '../formats/input.js';
 import { copyInto, writeDirectory, writeOutput } from '../formats/output.js';
 import { writeSafetensors, type LazyTensor } from '../formats/safetensors.js';
@@ -77,3 +77,23 @@ function indexOf(shards: readonly Shard[]): Record<string, unknown> {
 }
 
 const writeText = (path: string, value: unknown): Promise<void> => writeOutput(path, (out) => out.write(`${JSON.stringify(value, null, 2)}\n`), { text: true });
+
+/** Float types as config.json names them. */
+export const TORCH: Record<FloatDtype, string> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16', F64: 'float64' };
+
+/** The tensors in files of at most `limit` bytes; a larger one stands alone. */
+export function reshard(shards: readonly Shard[], limit: number): Shard[] {
+  const groups: Outline[][] = [[]];
+  let held = 0;
+  for (const tensor of shards.flatMap((s) => s.tensors)) {
+    const bytes = byteLength(tensor.dtype, tensor.shape);
+    if (held + bytes > limit && held > 0) {
+      groups.push([]);
+      held = 0;
+    }
+    groups.at(-1)!.push(tensor);
+    held += bytes;
+  }
+  const five = (n: number): string => String(n).padStart(5, '0');
+  return groups.map((tensors, i) => ({ tensors, metadata: shards[0].metadata, file: groups.length === 1 ? 'model.safetensors' : `model-${five(i + 1)}-of-${five(groups.length)}.safetensors` }));
+}

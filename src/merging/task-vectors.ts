@@ -6,10 +6,17 @@ export function taskVectors({ base, models }: Tensors): Float32Array[] {
   return models.map((theta) => theta.map((v, j) => v - base![j]));
 }
 
-/** Keeps the ⌊density·n⌋ entries of largest magnitude, the earlier one of equals, and zeroes the rest, in place (TIES, step 1). */
-export function trim(tau: Float32Array, density: number): Float32Array {
-  const k = Math.floor(density * tau.length);
+/**
+ * What makes up for entries that were zeroed: `probability` divides the others by the density (DARE), `norm` scales them to the
+ * tensor's former L1 norm (mergekit).
+ */
+export type Rescale = 'none' | 'probability' | 'norm';
+
+/** Keeps the ⌊density·n⌋ entries of largest magnitude, one at least, the earlier of equals, and zeroes the rest, in place (TIES, step 1). */
+export function trim(tau: Float32Array, density: number, rescale: Rescale = 'none'): Float32Array {
+  const k = density > 0 ? Math.max(1, Math.floor(density * tau.length)) : 0;
   if (k >= tau.length) return tau;
+  const former = norm(tau);
   const magnitudes = tau.map(Math.abs).sort();
   const threshold = k === 0 ? Infinity : magnitudes[tau.length - k];
   let ties = k;
@@ -18,13 +25,22 @@ export function trim(tau: Float32Array, density: number): Float32Array {
     const m = Math.abs(tau[j]);
     if (m < threshold || (m === threshold && ties-- <= 0)) tau[j] = 0;
   }
-  return tau;
+  return rescaled(tau, density, rescale, former);
 }
 
-/** Keeps each entry with probability `density` and divides it by that, in place (DARE, eq. 1). */
-export function drop(tau: Float32Array, density: number, rng: Rng): Float32Array {
-  for (let j = 0; j < tau.length; j++) tau[j] = rng.uniform() < density ? tau[j] / density : 0;
-  return tau;
+/** Keeps each entry with probability `density`, in place (DARE, eq. 1). */
+export function drop(tau: Float32Array, density: number, rescale: Rescale, rng: Rng): Float32Array {
+  const former = norm(tau);
+  for (let j = 0; j < tau.length; j++) if (rng.uniform() >= density) tau[j] = 0;
+  return rescaled(tau, density, rescale, former);
+}
+
+const norm = (tau: Float32Array): number => tau.reduce((sum, v) => sum + Math.abs(v), 0);
+
+function rescaled(tau: Float32Array, density: number, rescale: Rescale, former: number): Float32Array {
+  if (rescale === 'none') return tau;
+  const divisor = rescale === 'probability' ? density : norm(tau) / former;
+  return Number.isFinite(divisor) && divisor > 0 ? tau.map((v) => v / divisor) : tau;
 }
 
 /** Σ w_i τ_i, divided by Σ w_i if `normalize`. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Rng } from '@graft/kernels';
 import { mergingMethod, MERGING } from '../../src/merging/registry.js';
+import { drop } from '../../src/merging/task-vectors.js';
 
 const base = Float32Array.of(1, 1, 1, 1);
 const taus = [[1, -0.2, 0.5, 0.05], [-0.4, 0.6, 0.3, -0.02]];
@@ -48,6 +50,14 @@ test('dare keeps the expectation, and its mask is the seed’s', () => {
   assert.ok(Math.abs(merged.reduce((a, b) => a + b) / n - 1) < 0.05);
   assert.deepEqual(run(0), merged);
   assert.notDeepEqual(run(1), merged);
+});
+
+test('what is dropped is made up for by the probability (DARE), by the norm (mergekit), or not', () => {
+  const kept = (): Rng => ({ uniform: ((mask) => () => 1 - mask.shift()!)([1, 0, 1, 0]) }) as unknown as Rng;
+  const delta = Float32Array.of(3, -1, 2, -2);
+  close(drop(delta.slice(), 0.5, 'probability', kept()), [6, 0, 4, 0]);
+  close(drop(delta.slice(), 0.5, 'norm', kept()), [4.8, 0, 3.2, 0]);
+  close(drop(delta.slice(), 0.5, 'none', kept()), [3, 0, 2, 0]);
 });
 
 test('merging models equal to the base changes nothing', () => {
