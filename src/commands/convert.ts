@@ -19,8 +19,8 @@ const command: Command = {
     shardSize: { type: 'string', metavar: 'SIZE', describe: 'largest weight file, e.g. 500MB or 5GB' },
   },
   examples: [
-    { does: 'a graft for peft', command: 'graft convert --to peft sentiment.safetensors -o sentiment-peft/' },
-    { does: 'half the size', command: 'graft convert --to safetensors --dtype bf16 --shard-size 2GB llama/ -o llama-bf16/' },
+    { does: 'a graft for peft', command: 'graft convert --to peft topic.safetensors -o topic-peft/' },
+    { does: 'half the size', command: 'graft convert --to safetensors --dtype bf16 --shard-size 2GB minilm/ -o minilm-bf16/' },
   ],
   binary: () => true,
   async run(args) {

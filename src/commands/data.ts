@@ -30,11 +30,12 @@ const command: Command = {
   options: common('output', 'deps', 'columns', 'seed', 'progress', 'quiet'),
   choices: [{ option: 'operation', operand: true, names: () => Object.keys(OPERATIONS), load: async (name) => (await OPERATIONS[name]()).default }],
   examples: [
-    { does: 'SST-2, whose files have no header', command: 'graft data import --header none --names text,label train.tsv -o train.arrow' },
+    { does: 'a table whose file has no header', command: 'graft data import --header none --names text,label reviews.tsv -o reviews.arrow' },
     { does: 'TREC: the class before the colon', command: `graft data import --pattern '^(?<label>\\w+):(?<fine>\\w+) (?<text>.*)$' --encoding latin1 --format text TREC.train > trec.arrow` },
-    { does: 'a tar of pictures, a class a folder', command: 'graft data import --raw cifar10-test.tar > cifar10.arrow' },
-    { does: 'the benchmark of corruptions', command: 'graft data corrupt --kind standard15 --severity 5 cifar10.arrow | graft tta -m resnet20/ --method tent' },
+    { does: 'a tar of pictures, a class a folder', command: 'graft data import --raw pictures.tar > pictures.arrow' },
+    { does: 'texts about six topics, to try things with', command: 'graft data make topics -n 60 --seed 1 -o all.arrow' },
     { does: 'train and test', command: 'graft data split --fraction 0.8 --stratify label all.arrow train.arrow test.arrow' },
+    { does: 'pictures of ten shapes under two corruptions', command: 'graft data make shapes10 -n 40 -o images.arrow && graft data corrupt --kind fog,snow --severity 5 images.arrow -o shifted.arrow' },
   ],
   binary: ({ _: [operation] }) => operation !== undefined && operation !== 'split', // whose outputs are operands
   async run(args) {

@@ -24,7 +24,8 @@ const command: Command = {
     load: async (name) => (await import('../adapters/registry.js')).loadMethod(name),
   }],
   examples: [
-    { does: 'LoRA of rank 8 with a new classifier', command: 'graft init-adapter -m bert/ --method lora --task classify --labels-from train.arrow > start.safetensors' },
+    { does: 'LoRA of rank 8 with a new classifier', command: 'graft init-adapter -m minilm/ --method lora --rank 8 --task classify --labels-from train.arrow > start.safetensors' },
+    { does: 'parallel adapters, after checking that they start as no change', command: 'graft init-adapter -m minilm/ --method bottleneck --preset parallel --check-identity -o parallel.safetensors' },
   ],
   binary: () => true,
   async run(args) {

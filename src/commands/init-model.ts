@@ -13,7 +13,9 @@ const command: Command = {
     ...common('output', 'deps', 'seed'),
     config: { type: 'string', alias: 'c', metavar: 'FILE', describe: 'config.json', required: true },
   },
-  examples: [{ does: 'a small encoder', command: 'graft init-model -c config.json -o tiny/ tokenizer.json' }],
+  examples: [
+    { does: 'a small encoder', command: 'graft init-model -c config.json -o tiny/ tokenizer.json' },
+  ],
   async run(args) {
     if (!args.output || args.output === '-') throw usageError('--output is missing: the directory to make');
     const [{ join }, { readJson }, { copyInto, writeDirectory, writeOutput }, { writeSafetensors }, { blankModel }] = await Promise.all([

@@ -12,8 +12,8 @@ const command: Command = {
   operands: { usage: 'FILE...', describe: 'what to look at' },
   options: common('json'),
   examples: [
-    { does: 'method, ranks and size of a graft', command: 'graft inspect sentiment.safetensors' },
-    { does: 'the ranks by module, for a script', command: 'graft inspect --json sentiment.safetensors | jq .rows' },
+    { does: 'method, ranks and size of a graft', command: 'graft inspect topic.safetensors' },
+    { does: 'the same for a script', command: 'graft inspect --json topic.safetensors > topic.json' },
   ],
   async run(args) {
     if (args._.length === 0) throw usageError('no file given: graft inspect FILE');

@@ -16,9 +16,9 @@ const command: Command = {
     load: async (name) => (await import('../plot/registry.js')).loadPicture(name),
   }],
   examples: [
-    { does: 'two training runs', command: 'graft plot curves random=a.jsonl eva=b.jsonl -o loss.svg' },
-    { does: 'error by corruption', command: 'graft plot bars source=source.jsonl tent=tent.jsonl -o error.png' },
-    { does: 'where EVA put the ranks', command: 'graft plot ranks sentiment.safetensors -o ranks.svg' },
+    { does: 'two training runs', command: 'graft plot curves random=random.jsonl eva=eva.jsonl -o loss.svg' },
+    { does: 'error by corruption', command: 'graft plot bars source=source.jsonl tent=tent.jsonl --metric error -o error.png' },
+    { does: 'where EVA put the ranks', command: 'graft plot ranks eva.safetensors -o ranks.svg' },
   ],
   async run(args) {
     const [{ loadPicture }, { toSvg, toPng }, { readInput, nameOf }, { writeOutput }] = await Promise.all([

@@ -21,8 +21,8 @@ const command: Command = {
     load: async (name) => (await import('../init/registry.js')).loadInitialiser(name),
   }],
   examples: [
-    { does: 'a LoRA that starts from the data it will be trained on', command: 'graft init-adapter -m bert/ --task classify --labels-from train.arrow | graft svd-init -m bert/ --method eva -d train.arrow | graft train -m bert/ -d train.arrow > eva.safetensors' },
-    { does: 'a LoRA that starts from the weights', command: 'graft init-adapter -m bert/ | graft svd-init -m bert/ --method pissa > pissa.safetensors' },
+    { does: 'a LoRA that starts from the data it will be trained on', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow | graft svd-init -m minilm/ --method eva -d train.arrow | graft train -m minilm/ -d train.arrow --log eva.jsonl > eva.safetensors' },
+    { does: 'a LoRA that starts from the weights', command: 'graft init-adapter -m minilm/ | graft svd-init -m minilm/ --method pissa > pissa.safetensors' },
   ],
   binary: () => true,
   async run(args) {

@@ -28,7 +28,7 @@ const command: Command = {
   notes: [describeEvents(TTA_EVENTS)],
   examples: [
     { does: 'error of Tent on fog', command: 'graft data corrupt --kind fog --severity 5 < images.arrow | graft tta -m resnet/ --method tent | graft eval --metrics error' },
-    { does: 'a nightly job, which waits for one that is still running', command: 'graft tta -m resnet/ --method cotta --state cotta.safetensors --wait 3600 -d today.arrow -o today.predictions.arrow' },
+    { does: 'a nightly job, which goes on where the last one stopped and waits for one that still runs', command: 'graft tta -m resnet/ --method bn-adapt --state night.safetensors --wait 3600 -d images.arrow -o predictions.arrow' },
   ],
   binary: () => true,
   run: async (args: Arguments) => (await import('../tta/run.js')).runTta(args),

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
+import { commandSummaries, loadCommand } from '../src/commands/registry.js';
+import { TOUR } from '../src/man.js';
+import { scratch } from './support/tiny.js';
+
+/** The examples of all commands, run as they stand in the manual, in the folder a reader would have after those before them. */
+const ORDER = ['data', 'init-model', 'init-adapter', 'svd-init', 'train', 'merge', 'tta', 'eval', 'plot', 'inspect', 'convert', 'methods', 'completion'];
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const folder = scratch();
+
+before(async () => {
+  mkdirSync(join(folder, 'bin'));
+  symlinkSync(join(root, 'bin/graft.js'), join(folder, 'bin/graft'));
+  for (const name of ['minilm', 'a', 'b']) symlinkSync(join(root, 'fixtures/encoder'), join(folder, name));
+  symlinkSync(join(root, 'fixtures/resnet'), join(folder, 'resnet'));
+  copyFileSync(join(root, 'fixtures/configs/encoder.json'), join(folder, 'config.json'));
+  copyFileSync(join(root, 'fixtures/encoder/tokenizer.json'), join(folder, 'tokenizer.json'));
+  writeFileSync(join(folder, 'merge.yml'), 'merge_method: slerp\nbase_model: a\nmodels: [{model: a}, {model: b}]\nparameters: {t: [0, 0.5, 1]}\n');
+  writeFileSync(join(folder, 'reviews.tsv'), 'a fine film\tgood\na dull one\tbad\n');
+  writeFileSync(join(folder, 'TREC.train'), 'DESC:manner How did serfdom develop ?\nENTY:animal What fowl grabs the spotlight ?\n');
+  for (const [name, colour] of [['red', '#f00'], ['blue', '#00f']]) {
+    mkdirSync(join(folder, 'pictures', name), { recursive: true });
+    await sharp({ create: { width: 8, height: 8, channels: 3, background: colour } }).png().toFile(join(folder, 'pictures', name, '1.png'));
+  }
+  assert.equal(spawnSync('tar', ['-cf', 'pictures.tar', '-C', 'pictures', 'red', 'blue'], { cwd: folder }).status, 0);
+});
+
+function runs(line: string): void {
+  const env = { ...process.env, PATH: `${join(folder, 'bin')}${delimiter}${process.env.PATH}` };
+  const { status, stderr } = spawnSync('bash', ['-o', 'pipefail', '-c', line], { cwd: folder, env, encoding: 'utf8', maxBuffer: 1 << 26 });
+  assert.equal(status, 0, `${line}\n${stderr}`);
+}
+
+test('no command is left out', () => assert.deepEqual([...ORDER].sort(), commandSummaries().map(([name]) => name).sort()));
+
+for (const name of ORDER) {
+  test(`the examples of graft ${name} run`, async () => {
+    const { examples } = (await loadCommand(name))!;
+    assert.ok(examples.length > 0);
+    for (const { command } of examples) runs(command);
+  });
+}
+
+test('the tour of graft(1) runs', () => TOUR.forEach(({ command }) => runs(command)));
