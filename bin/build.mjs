@@ -2,18 +2,18 @@
 import { build } from 'esbuild';
 import { globSync } from './glob.mjs';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-async function transpile(base, folders, outdir) {
+async function transpile(base, folders, outdir, change = (_, text) => text) {
   const entryPoints = folders.flatMap((f) => globSync(join(base, f), '.ts')).filter((f) => !f.endsWith('/kernels/src/gradients.ts'));
   const { outputFiles } = await build({
     entryPoints, outdir, outbase: base, write: false, bundle: false, logLevel: 'warning',
     format: 'esm', platform: 'node', target: 'node20', sourcemap: 'inline', sourcesContent: false,
   });
-  for (const { path, text } of outputFiles) writeIfChanged(path, text);
+  for (const { path, text } of outputFiles) writeIfChanged(path, change(path, text));
 }
 
 /** TensorFlow.js's gradients, whose modules only a bundler can load. */
@@ -34,6 +34,16 @@ function writeIfChanged(path, text) {
   renameSync(`${path}.${process.pid}`, path);
 }
 
-await transpile(root, ['src', 'test'], join(root, 'dist'));
+/**
+ * What is installed from a tarball has no workspaces: the kernels, a package of their own in the sources, are named there by path.
+ * (Here both names lead to the same file.)
+ */
+function kernelsByPath(path, text) {
+  const entries = JSON.parse(readFileSync(join(root, 'kernels/package.json'), 'utf8')).exports;
+  return text.replace(/(["'])@graft\/kernels(\/\w+)?\1/g, (_, quote, entry = '') =>
+    quote + relative(dirname(path), join(root, 'kernels', entries[`.${entry}`].default)) + quote);
+}
+
+await transpile(root, ['src', 'test'], join(root, 'dist'), kernelsByPath);
 await transpile(join(root, 'kernels'), ['src', 'test'], join(root, 'kernels/dist'));
 await bundleGradients(join(root, 'kernels'));

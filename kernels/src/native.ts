@@ -10,16 +10,26 @@ export const STORAGE = { F32: 0, I32: 1, BOOL: 2, F16: 3, BF16: 4 } as const;
 
 let loaded: Native | null | undefined;
 
-/** The native addon, or null where it was not built. GRAFT_ADDON names another build of it. */
+/** Where the addon may be: built on this machine, or come with the package. */
+const PLACES = ['build', `prebuilt/${process.platform}-${process.arch}`];
+
+/** The native addon, or null where there is none that runs here. GRAFT_ADDON names another build of it, which must load. */
 export function native(): Native | null {
   if (loaded === undefined) {
-    const path = process.env.GRAFT_ADDON ?? fileURLToPath(new URL('../../build/graft_cpu.node', import.meta.url));
-    try {
-      loaded = createRequire(import.meta.url)(path) as Native;
-    } catch (error) {
-      if (process.env.GRAFT_ADDON) throw error;
-      loaded = null;
-    }
+    const { GRAFT_ADDON: chosen } = process.env;
+    loaded = null;
+    if (chosen) loaded = load(chosen);
+    else for (const place of PLACES) loaded ??= tryLoad(fileURLToPath(new URL(`../../${place}/graft_cpu.node`, import.meta.url)));
   }
   return loaded;
+}
+
+const load = (path: string): Native => createRequire(import.meta.url)(path) as Native;
+
+function tryLoad(path: string): Native | null {
+  try {
+    return load(path);
+  } catch {
+    return null;
+  }
 }
