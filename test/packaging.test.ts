@@ -4,11 +4,12 @@ import { cpSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rm
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { LONG } from './support/long.js';
 import { jsonLines, scratch } from './support/tiny.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const json = (path: string): Record<string, any> => JSON.parse(readFileSync(join(root, path), 'utf8')); // eslint-disable-line @typescript-eslint/no-explicit-any
-const long = process.env.GRAFT_LONG ? false : 'takes minutes: GRAFT_LONG=1 runs it';
+const long = LONG ? false : 'takes minutes: npm run test:long runs it';
 
 function run(program: string, args: string[], options: { env?: NodeJS.ProcessEnv; cwd?: string; input?: string } = {}): SpawnSyncReturns<string> {
   return spawnSync(program, args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26, ...options });

@@ -54,6 +54,7 @@ export async function cases(folder = scratch()): Promise<Case[]> {
     { name: 'plot', args: ['plot', 'curves', at('log.jsonl')], makes: 'text' },
     { name: 'inspect', args: ['inspect', '-'], stdin: graft, makes: 'print' },
     { name: 'methods', args: ['methods'], makes: 'print' },
+    { name: 'completion', args: ['completion', 'bash'], makes: 'print' },
     { name: 'convert to arrow', args: ['convert', '--to', 'arrow'], stdin: pictures, makes: 'binary' },
     { name: 'convert to graft', args: ['convert', '--to', 'graft', '--dtype', 'bf16'], stdin: graft, makes: 'binary' },
     { name: 'convert to peft', args: ['convert', '--to', 'peft'], stdin: graft, makes: 'directory' },
