@@ -26,7 +26,7 @@ test('commands, options, choices, methods with what they do', async () => {
   assert.deepEqual(await offered('train', '--no-s'), ['--no-shuffle']);
   assert.deepEqual(await offered('train', '--optimizer', 's'), ['sgd']);
   assert.deepEqual(await offered('train', '--optimizer=s'), ['--optimizer=sgd']);
-  const { candidates } = await complete(['init-adapter', '--method', 'lo']);
+  const { candidates } = await complete(['init-adapter', '--method', 'lor']);
   assert.equal(candidates.length, 1);
   assert.match(candidates[0].describe, /low-rank/);
 });
