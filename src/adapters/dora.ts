@@ -1,5 +1,5 @@
 import { tf, untracked, type Tensor, type Tensor1D, type Tensor2D } from '@graft/kernels';
-import type { Site, SiteCall, Weights } from '../models/site.js';
+import type { Site, Weights } from '../models/site.js';
 import lora, { factorsAt, scaleAt, type LoraConfig } from './lora.js';
 import { addLowRank, dropped, inputFirst, overOutputs, weightDelta } from './low-rank.js';
 import type { LowRankChange, Method, Params } from './method.js';

@@ -1,7 +1,7 @@
 import { conv2d, dropout, linear, tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { Site, SiteCall } from '../models/site.js';
 import { addLowRank } from './low-rank.js';
-import type { Init, LowRankChange, Method, Params, ParamSpec } from './method.js';
+import type { Init, Method, Params, ParamSpec } from './method.js';
 import { patternValue, targetOptions, targetSites, type Targets } from './targets.js';
 
 /** What LoHa and LoKr have in common, named as in PEFT. */
