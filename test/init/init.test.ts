@@ -9,6 +9,7 @@ import type { Graft } from '../../src/formats/graft.js';
 import { openTable } from '../../src/formats/table.js';
 import { dataBatches, observeInputs } from '../../src/init/collect.js';
 import eva, { type EvaConfig } from '../../src/init/eva.js';
+import olora from '../../src/init/olora.js';
 import pissa from '../../src/init/pissa.js';
 import { openRuntime } from '../../src/runtime.js';
 import { active, bench, fresh, logits, randomised } from '../adapters/support.js';
@@ -53,6 +54,29 @@ describe('pissa', () => {
     for (const [name, t] of graft.tensors) if (/lora_[AB]0/.test(name)) moved.tensors.set(name, t);
     assert.ok(maxDifference(logits(b, [active(b, lora, moved)]), logits(b)) > 1e-3);
     await assert.rejects(pissa.run({ graft, model: b.model, checkpoint: b.checkpoint, seed: 0 }, { niter: 0 }), /already started/);
+  });
+});
+
+describe('olora', () => {
+  for (const [name, config] of [['bert-classify', {}], ['gpt2-clm', { rank: 4, alpha: 7 }], ['bert-classify', { targetModules: ['word_embeddings'], rslora: true }], ['resnet-basic', { targetModules: ['/.*convolution/'] }]] as const) {
+    test(`${name} ${JSON.stringify(config)}: B₀ is orthonormal, and with what is frozen B₀A₀ is the weight`, async () => {
+      const b = await bench(name);
+      const graft = await olora.run({ graft: fresh(b, lora, { rank: 3, ...config }), model: b.model, checkpoint: b.checkpoint, seed: 0 }, {});
+      const start = active(b, lora, graft, true);
+      assert.ok(maxDifference(logits(b, [start]), logits(b)) < 1e-5);
+      const site = lora.sites(b.model, start.config as never)[0];
+      const W = b.checkpoint.get(site.weight!);
+      const p = Object.fromEntries(lora.params(site, start.config as never, b.model).map((s) => [s.name, start.tensors.get(`${site.name}.${s.name}`)!]));
+      const change = lora.weightChange!(site, p, start.config as never);
+      assert.ok(maxDifference(tf.matMul(change.B, change.B, true).dataSync() as Float32Array, tf.eye(change.A.shape[0]).dataSync() as Float32Array) < 1e-5);
+      assert.ok(maxDifference(tf.add(start.rewritten(site, W), weightDelta(site, change)).dataSync() as Float32Array, W.dataSync() as Float32Array) < 1e-5);
+      b.checkpoint.close();
+    });
+  }
+
+  test('a rank beyond the weight is refused', async () => {
+    const b = await bench('bert-classify');
+    await assert.rejects(olora.run({ graft: fresh(b, lora, { rank: 100 }), model: b.model, checkpoint: b.checkpoint, seed: 0 }, {}), /olora: rank 100 at .* is more than its/);
   });
 });
 

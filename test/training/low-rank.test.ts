@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { readGraft } from '../../src/formats/graft.js';
+import { graft, interruptWhen, jsonLines, must, scratch, tinyBert, tinyRows } from '../support/tiny.js';
+
+const folder = scratch();
+const at = (name: string): string => join(folder, name);
+const model = tinyBert(folder);
+/** Two tasks: what the rows of `b` are labelled is the other way round. */
+const rows = tinyRows(96, 4).map((r, i) => (i % 2 ? { ...r, task: 'a' } : { ...r, label: 1 - r.label, task: 'b' }));
+const data = jsonLines(at('train.jsonl'), rows);
+const train = (start: string, ...more: string[]): string[] => ['train', '-m', model, '-g', start, '-d', data, '--batch-size', '16', '--lr', '5e-3', '--threads', '2', ...more];
+const fresh = (name: string, ...options: string[]): string => {
+  must(['init-adapter', '-m', model, '--method', name, '--task', 'classify', '--labels', 'no,yes', ...options, '-o', at(`${name}.safetensors`)]);
+  return at(`${name}.safetensors`);
+};
+const failure = (args: string[]): [number | null, string] => {
+  const { status, stderr } = graft(args);
+  return [status, stderr];
+};
+
+test('AdaLoRA killed at any step ends with the ranks and bytes of a run left alone', async () => {
+  const start = fresh('adalora', '--rank', '4', '--target-rank', '1', '--tinit', '3', '--tfinal', '5', '--delta-t', '2');
+  const options = ['--steps', '16', '--checkpoint-every', '1', '--log'];
+  const calm = must(train(start, ...options, at('calm.jsonl'), '--checkpoint', at('calm')));
+  const args = train(start, ...options, at('killed.jsonl'), '--checkpoint', at('killed'), '--resume', '-o', at('killed.safetensors'));
+  const lines = (): number => (existsSync(at('killed.jsonl')) ? readFileSync(at('killed.jsonl'), 'utf8').split('\n').length : 0);
+  for (const n of [8, 20]) assert.equal(await interruptWhen(args, 'SIGKILL', () => lines() >= n), null);
+  must(args);
+  assert.deepEqual(readFileSync(at('killed.safetensors')), calm);
+  const { tensors } = await readGraft(at('killed.safetensors'));
+  const ranks = [...tensors].filter(([name]) => name.endsWith('lora_A')).map(([, t]) => t.shape[0]);
+  assert.equal(ranks.reduce((a, b) => a + b), ranks.length);
+});
+
+test('tasks share skills through the column task; of a stored inventory the router alone is trained', async () => {
+  const start = fresh('poly', '--rank', '4', '--skills', '2', '--tasks', 'a', '--tasks', 'b', '--tasks', 'later');
+  must(train(start, '--steps', '8', '-o', at('inventory.safetensors')));
+  const accuracy = (g: string, file: string): number => JSON.parse(must(['eval', '-m', model, '-g', g, '-d', file, '--metrics', 'accuracy']).toString()).value;
+  must(['merge', '-g', at('inventory.safetensors'), '--task', 'a', '-o', at('a.safetensors')]);
+  const only = jsonLines(at('a.jsonl'), rows.filter((r) => r.task === 'a'));
+  assert.equal(accuracy(at('a.safetensors'), only), accuracy(at('inventory.safetensors'), only));
+
+  const later = jsonLines(at('later.jsonl'), rows.filter((r) => r.task === 'b').map((r) => ({ ...r, task: 'later' })));
+  must(['train', '-m', model, '-g', at('inventory.safetensors'), '-d', later, '--only', 'poly_router', '--steps', '2', '-o', at('z.safetensors')]);
+  const [before, after] = await Promise.all([readGraft(at('inventory.safetensors')), readGraft(at('z.safetensors'))]);
+  for (const [name, { data: bytes, shape }] of before.tensors) {
+    const now = after.tensors.get(name)!.data;
+    if (!name.endsWith('module_logits')) assert.deepEqual(now, bytes, name);
+    else assert.deepEqual([now.slice(0, 2 * shape[1] * 4), Buffer.from(now).equals(bytes)], [bytes.slice(0, 2 * shape[1] * 4), false], `${name}: the row of the new task alone`);
+  }
+});
+
+test('what routed grafts cannot do is said', () => {
+  const start = at('poly.safetensors'), bare = jsonLines(at('bare.jsonl'), rows.map(({ task: _, ...r }) => r));
+  assert.deepEqual(failure(['train', '-m', model, '-g', start, '-d', bare, '--steps', '1', '-o', '/dev/null']), [65, 'graft train: poly: the data has no column task, which says the task of each row\n']);
+  assert.deepEqual(failure(train(start, '--only', 'nothing', '-o', '/dev/null')), [64, 'graft train: --only nothing: no trained tensor of the graft has that in its name\n']);
+  assert.match(failure(['merge', '-m', model, '-g', start, '-o', at('m')])[1], /cannot be merged: it depends on the task of each row/);
+  assert.match(failure(['merge', '-g', start, '--task', 'a', '--average', '-o', at('m')])[1], /--task and --average exclude each other/);
+  assert.match(failure(['merge', model, model, '--average', '-o', at('m')])[1], /--task and --average are for routed grafts/);
+});
