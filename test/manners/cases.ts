@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { LONG } from '../support/long.js';
 import { jsonLines, must, scratch, tinyBert, tinyRows } from '../support/tiny.js';
 import { arrow, images, tinyResnet } from '../tta/support.js';
 
@@ -61,6 +62,11 @@ export async function cases(folder = scratch()): Promise<Case[]> {
     { name: 'convert a checkpoint', args: ['convert', '--to', 'safetensors', '--dtype', 'bf16', bert], makes: 'directory' },
   ];
 }
+
+const TELLING = ['train', 'tta', 'merge into a model', 'merge grafts', 'data select', 'data shuffle', 'eval of predictions', 'plot', 'methods', 'convert to peft'];
+
+/** All cases in the long version, otherwise one for each way in which they write: for what they share. */
+export const telling = (all: readonly Case[]): Case[] => all.filter((c) => LONG || TELLING.includes(c.name));
 
 export interface Ended { status: number | null; signal: NodeJS.Signals | null; stdout: Buffer; stderr: string }
 

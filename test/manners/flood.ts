@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { Field, FixedSizeList, Float32, Int32, RecordBatchStreamWriter, Schema, Binary, Utf8, type RecordBatch } from 'apache-arrow';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { once } from 'node:events';
 import { batchOf, type Row } from '../../src/formats/rows.js';
@@ -38,7 +39,8 @@ export const texts = (): Parts => partsOf(batchOf(
   new Schema([new Field('text', new Utf8()), new Field('label', new Int32())]), Array.from({ length: 500 }, (_, i): Row => ({ text: `word${i} `.repeat(1000), label: i % 3 }))));
 
 async function pour({ schema, batch, end }: Parts, bytes: number, into: Writable): Promise<void> {
-  const put = async (piece: Uint8Array): Promise<void> => { if (!into.write(piece)) await Promise.race([once(into, 'drain'), once(into, 'close')]); };
+  const closed = once(into, 'close');
+  const put = async (piece: Uint8Array): Promise<void> => { if (!into.write(piece)) await Promise.race([once(into, 'drain'), closed]); };
   await put(schema);
   for (let sent = 0; sent < bytes && !into.destroyed; sent += batch.length) await put(batch);
   into.end(end);

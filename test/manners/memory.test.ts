@@ -27,16 +27,16 @@ const STREAMS: { name: string; args: string[]; parts: ReturnType<typeof pictures
   { name: 'tta', args: ['tta', '-m', resnet, '--method', 'bn-adapt', '-q'], parts: pictures(), bytes: size(4, 40) },
 ];
 
-test('memory does not grow with the stream', { skip: existsSync('/proc/self/status') ? false : 'needs /proc' }, async (t) => {
-  for (const { name, args, parts, bytes, said } of STREAMS) {
+for (const { name, args, parts, bytes, said } of STREAMS) {
+  test(`${name}: memory does not grow with the stream`, { skip: existsSync('/proc/self/status') ? false : 'needs /proc' }, async (t) => {
     const f = await flood(args, parts, bytes);
-    assert.equal(f.status, 0, `${name}: ${f.stderr}`);
+    assert.equal(f.status, 0, f.stderr);
     assert.equal(f.stderr, '');
     assert.ok(f.out > 0);
     if (said) assert.match(f.text, said);
     const early = Math.max(...f.tenths.slice(0, 3)), late = Math.max(...f.tenths.slice(7));
-    const table = `${name}: ${(bytes / MB).toFixed()} MB in ${f.seconds.toFixed()} s, resident ${f.tenths.map((m) => m.toFixed()).join(' ')} MB`;
-    t.diagnostic(table);
-    assert.ok(late < Math.max(1.25 * early, early + 60), table);
-  }
-});
+    const figures = `${(bytes / MB).toFixed()} MB in ${f.seconds.toFixed()} s, resident ${f.tenths.map((m) => m.toFixed()).join(' ')} MB`;
+    t.diagnostic(figures);
+    assert.ok(late < Math.max(1.25 * early, early + 60), figures);
+  });
+}

@@ -95,7 +95,7 @@ test('SIGINT, SIGTERM and SIGHUP while a large checkpoint is written: 130, 143, 
 test('a generator that waits for nothing hears a signal', async () => {
   const place = at('generator');
   mkdirSync(place);
-  const child = spawn(process.execPath, [GRAFT, 'data', 'make', 'topics', '-n', '100000000', '-o', join(place, 'out')], { stdio: 'ignore' });
+  const child = spawn(process.execPath, [GRAFT, 'data', 'make', 'topics', '-n', '3000000', '-o', join(place, 'out')], { stdio: 'ignore' });
   while (readdirSync(place).length === 0) await setTimeout(5);
   child.kill('SIGTERM');
   assert.equal(await new Promise((resolve) => child.once('close', resolve)), 143);
@@ -103,7 +103,7 @@ test('a generator that waits for nothing hears a signal', async () => {
 });
 
 test('a run whose reader stands still ends by a signal', async () => {
-  const child = spawn(process.execPath, [GRAFT, 'data', 'make', 'topics', '-n', '100000000'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(process.execPath, [GRAFT, 'data', 'make', 'topics', '-n', '3000000'], { stdio: ['ignore', 'pipe', 'ignore'] });
   await new Promise((resolve) => child.stdout.once('readable', resolve)); // and never read
   child.kill('SIGTERM');
   const [status, signal] = await new Promise<[number | null, string | null]>((resolve) => child.once('exit', (s, by) => resolve([s, by])));

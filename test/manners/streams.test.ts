@@ -3,7 +3,7 @@ import { openSync, closeSync, readdirSync, readFileSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { scratch } from '../support/tiny.js';
-import { cases, each, graftRun, GRAFT, onTerminal, shell, type Case, type Ended } from './cases.js';
+import { cases, each, graftRun, GRAFT, onTerminal, shell, telling, type Case, type Ended } from './cases.js';
 
 const folder = scratch();
 let all: Case[] = [];
@@ -21,7 +21,7 @@ describe('every command', { concurrency: 1 }, () => {
   });
 
   test('says so, with status 74, when standard output takes no more', async () => {
-    await each(toStdout(), async (c) => {
+    await each(telling(toStdout()), async (c) => {
       const full = openSync('/dev/full', 'w');
       const e = await graftRun(c.args, { input: c.stdin, stdout: full });
       closeSync(full);

@@ -17,8 +17,8 @@ test('a bar on a terminal, with rate, remaining time and loss, that goes away; n
   const shown = stdout.toString();
   assert.equal(status, 0, shown);
   assert.match(shown, /train [█░]{24} \d+\/60 [\d.]+ steps\/s \w+ left loss \d\.\d{4}/);
-  assert.ok(shown.trimEnd().endsWith('\x1b[?25h'), 'the cursor is back');  
-  assert.doesNotMatch(shown, /\x1b\[[\d;]*m/);  
+  assert.ok(shown.lastIndexOf('\x1b[?25h') > shown.lastIndexOf('\x1b[?25l'), 'the cursor is back');
+  assert.doesNotMatch(shown, /\x1b\[[\d;]*m/);
   assert.match((await onTerminal(evaluate())).stdout.toString(), /eval \d+ rows [\d.]+ rows\/s/);
 });
 
@@ -39,5 +39,5 @@ test('away from a terminal progress is lines on standard error alone, and a shor
 test('a signal under the bar gives the cursor back, and the last line is the reason', async () => {
   const { status, stdout } = await onTerminal(`${train('--steps', '1000000', '--log', at('log'))} & p=$!; until [ -f ${at('log')} ] && [ "$(wc -l < ${at('log')})" -ge 3 ]; do sleep .05; done; kill -TERM $p; wait $p`);
   assert.equal(status, 143, stdout.toString());
-  assert.match(stdout.toString(), /\x1b\[\?25h[\s\S]*graft train: stopped by SIGTERM after step \d+\r\n$/);  
+  assert.match(stdout.toString(), /\x1b\[\?25h[\s\S]*graft train: stopped by SIGTERM after step \d+\r\n$/);
 });
