@@ -8,7 +8,10 @@ import { cases, each, GRAFT, graftRun, run, telling, type Case, type Ended } fro
 
 const folder = scratch();
 let all: Case[] = [];
-before(async () => { all = await cases(folder); });
+before(async () => {
+  all = await cases(folder);
+  mkdirSync(join(folder, 'place'));
+});
 
 const named = (name: string): Case => all.find((c) => c.name === name)!;
 const withOutput = (): Case[] => all.filter((c) => c.makes !== 'print');
@@ -29,7 +32,6 @@ const needsMount = (t: TestContext): boolean => {
 
 describe('every command', { concurrency: 1 }, () => {
   test('does not begin where its output cannot be made: no directory, a read-only one', async () => {
-    mkdirSync(join(folder, 'place'));
     await each(withOutput(), async (c) => {
       const e = await graftRun([...c.args, '-o', join(folder, 'absent', 'out')], { input: c.stdin });
       assert.equal(e.status, 74, `${c.name}: ${e.stderr}`);
@@ -99,7 +101,7 @@ test('every output of a run that writes several fails as a whole', async (t) => 
     ['data', 'split', '--fraction', '0.5', pictures, join(place, 'a'), join(place, 'b')],
     ['eval', '-m', bert, '-g', start, '-d', texts, '--predictions', join(place, 'p'), '-o', join(place, 'older')],
     ['train', '-m', bert, '-g', start, '-d', texts, '--steps', '2', '--checkpoint', join(place, 'run'), '-o', '/dev/null'],
-    ['train', '-m', bert, '-g', start, '-d', texts, '--steps', '500', '--log', join(place, 'log'), '-o', '/dev/null'],
+    ['train', '-m', bert, '-g', start, '-d', texts, '--steps', '80', '--log', join(place, 'log'), '-o', '/dev/null'],
     ['tta', '-m', join(folder, 'pictures', 'resnet'), '-d', pictures, '--state', join(place, 's'), '-o', '/dev/null'],
     ['tta', '-m', join(folder, 'pictures', 'resnet'), '-d', pictures, '--save-graft', join(place, 'g'), '-o', '/dev/null'],
   ];
