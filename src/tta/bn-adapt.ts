@@ -1,4 +1,6 @@
+import { unchanging } from './learner.js';
 import type { TtaMethod } from './method.js';
+import { BATCH } from './statistics.js';
 
 /** Batch normalisation with the statistics of the test batch; nothing is trained and nothing kept between batches. */
 const bnAdapt: TtaMethod = {
@@ -9,10 +11,7 @@ const bnAdapt: TtaMethod = {
     authors: 'Schneider, Rusak, Eck, Bringmann, Brendel, Bethge', year: 2020, url: 'https://arxiv.org/abs/2006.16971',
   },
   options: {},
-  start(source) {
-    const network = source.copy([], 'batch');
-    return { step: (x) => network.logits(x), state: () => new Map(), restore: () => undefined, learnt: () => new Map(), dispose: () => network.dispose() };
-  },
+  start: (source) => unchanging(source.copy([], BATCH)),
 };
 
 export default bnAdapt;

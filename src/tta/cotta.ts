@@ -1,7 +1,11 @@
-import { Rng, tf, type Tensor, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
-import { adam, adamOptions, assign, prefixed } from './adam.js';
+import { Rng, tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import { augment } from './augment.js';
+import { learner } from './learner.js';
+import { softCrossEntropy } from './losses.js';
 import type { TtaMethod } from './method.js';
+import { adam, adamOptions, assign, prefixed } from './optimiser.js';
+import { BATCH } from './statistics.js';
+import { movingAverage, stochasticRestore } from './teacher.js';
 
 interface Config extends Record<string, unknown> {
   lr: number; beta1: number; beta2: number;
@@ -25,8 +29,8 @@ const cotta: TtaMethod<Config> = {
   },
   start(source, { nAug, alpha, restore: p, pTh, ...rates }, seed) {
     const names = source.parameters();
-    const student = source.copy(names, 'batch'), teacher = source.copy(names, 'batch'), anchor = source.copy([], 'batch');
-    const optimiser = adam(student.own, rates);
+    const student = source.copy(names, BATCH), teacher = source.copy(names, BATCH), anchor = source.copy([], BATCH);
+    const { descend, ...training } = learner(student, adam(student.own, rates), 'student.');
     let steps = 0;
 
     /** z̄: the teacher's logits, averaged over N augmentations A_i where a = mean_b max_c softmax(f_θ₀(x)) < p_th. */
@@ -49,44 +53,25 @@ const cotta: TtaMethod<Config> = {
       step(x) {
         const zBar = pseudoTarget(x);
         const yHat = tf.softmax(zBar);
-        const { grads, kept } = student.gradients(() => {
-          const loss = tf.neg(tf.mean(tf.sum(tf.mul(yHat, tf.logSoftmax(student.logits(x))), -1)));
-          return { loss, kept: loss };
-        });
-        kept.dispose();
-        optimiser.step(grads);
-        tf.dispose([...grads.values()]);
+        descend(() => {
+          const z = student.logits(x);
+          return { loss: tf.mean(softCrossEntropy(yHat, z)), kept: z };
+        }).dispose();
         movingAverage(teacher.own, student.own, alpha);
         if (p > 0) for (const [name, theta] of student.own) stochasticRestore(theta, source.value(name), p, new Rng('restore', seed, steps, name));
         steps++;
         return zBar;
       },
-      state: () => new Map<string, Tensor>([
-        ['steps', tf.scalar(steps, 'int32')], ...prefixed('student.', student.own), ...prefixed('teacher.', teacher.own), ...optimiser.state(),
-      ]),
+      state: () => new Map<string, Tensor>([['steps', tf.scalar(steps, 'int32')], ...prefixed('teacher.', teacher.own), ...training.state()]),
       restore(state) {
         steps = state.get('steps')!.dataSync()[0];
-        assign(student.own, state, 'student.');
         assign(teacher.own, state, 'teacher.');
-        optimiser.restore(state);
+        training.restore(state);
       },
       learnt: () => new Map(teacher.own),
-      dispose: () => [student, teacher, anchor, optimiser].forEach((x) => x.dispose()),
+      dispose: () => [teacher, anchor, training].forEach((x) => x.dispose()),
     };
   },
 };
-
-/** θ′ ← α θ′ + (1 - α) θ. */
-export function movingAverage(teacher: ReadonlyMap<string, Variable>, student: ReadonlyMap<string, Variable>, alpha: number): void {
-  for (const [name, t] of teacher) tf.tidy(() => t.assign(tf.add(tf.mul(t, alpha), tf.mul(student.get(name)!, 1 - alpha))));
-}
-
-/** m ~ Bernoulli(p); θ ← m ⊙ θ₀ + (1 - m) ⊙ θ. */
-export function stochasticRestore(theta: Variable, theta0: Tensor, p: number, rng: Rng): void {
-  tf.tidy(() => {
-    const m = tf.tensor(Float32Array.from({ length: theta.size }, () => (rng.uniform() < p ? 1 : 0)), theta.shape);
-    theta.assign(tf.add(tf.mul(m, theta0), tf.mul(tf.sub(1, m), theta)));
-  });
-}
 
 export default cotta;

@@ -25,5 +25,8 @@ export interface TtaMethod<C extends OptionValues = OptionValues> {
   summary: string;
   paper: Paper | null;
   options: OptionSpecs;
-  start(source: Source, config: C, seed: number): Adaptation;
+  /** What it learns from images of the source domain beforehand, by name: batches of those in the option `sourceData`, where that is given. */
+  prepare?(source: Source, batches: Iterable<Tensor4D>): Map<string, Tensor>;
+  /** @param prepared what `prepare` returned */
+  start(source: Source, config: C, seed: number, prepared?: ReadonlyMap<string, Tensor>): Adaptation;
 }

@@ -1,50 +1,71 @@
-import { batchNormTrain, tf, variableGradients, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
+import { tf, variableGradients, type Tensor, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
 import { ActiveGraft } from '../adapters/active.js';
-import type { Method } from '../adapters/method.js';
-import { Forward, type WeightSource } from '../models/forward.js';
+import { Forward, type ForwardOptions, type WeightSource } from '../models/forward.js';
 import type { Head, Model } from '../models/model.js';
 import type { Site } from '../models/site.js';
-
-/** How batch normalisation takes its statistics: `source`, the stored ones; `batch`, those of the batch at hand (biased variance). */
-export type Statistics = 'source' | 'batch';
-
-const isBatchNorm = (site: Site): boolean => site.kind === 'norm' && site.norm!.type === 'batch';
+import { buffersOf, isBatchNorm, type Statistics } from './statistics.js';
 
 /** The source model θ₀: frozen, with the grafts it was deployed with. */
 export class Source {
   constructor(readonly model: Model, readonly weights: WeightSource, readonly grafts: readonly ActiveGraft[], readonly head: Head) {}
 
-  /** A copy of the network whose tensors named in `names` are its own variables, started from θ₀. */
-  copy(names: readonly string[], statistics: Statistics): Network {
-    const own = new Map(names.map((n) => [n, ownVariable(this.value(n))]));
-    return new Network(this, own, statistics);
+  /**
+   * A copy of the network whose tensors named in `names` are its own variables, started from θ₀.
+   * @param buffers names of tensors that are its own but not trained: statistics that move
+   */
+  copy(names: readonly string[], statistics: Statistics, buffers: readonly string[] = []): Network {
+    const own = [...names.map((n) => [n, ownVariable(this.value(n), true)] as const), ...buffers.map((n) => [n, ownVariable(this.value(n), false)] as const)];
+    return new Network(this, new Map(own), statistics);
   }
 
   /** The tensor θ₀ has under a checkpoint name. */
   value(name: string): Tensor {
-    return new Forward(this.model.sites, this.weights, this.grafts).weight(name);
+    return this.forward().weight(name);
   }
 
-  /** Names of γ and β of every normalisation. */
-  affine(): string[] {
-    return this.model.sites.filter((s) => s.kind === 'norm').flatMap((s) => [s.weight, s.bias]).filter((n) => n !== undefined);
+  /** Names of γ and β of every normalisation, or of those of some sites. */
+  affine(sites: readonly Site[] = this.model.sites): string[] {
+    return sites.filter((s) => s.kind === 'norm').flatMap((s) => [s.weight, s.bias]).filter((n) => n !== undefined);
   }
 
   /** Names of the running statistics of batch normalisation. */
   buffers(): string[] {
-    return this.model.sites.filter(isBatchNorm).flatMap((s) => [`${s.name}.running_mean`, `${s.name}.running_var`]);
+    return this.model.sites.filter(isBatchNorm).flatMap(buffersOf);
   }
 
   /** Names of every weight and bias in use, heads included. */
   parameters(): string[] {
-    const names = this.model.sites.flatMap((s) => [s.weight, s.bias]).filter((n): n is string => n !== undefined);
-    const present = new Forward(this.model.sites, this.weights, this.grafts);
-    return [...new Set(names)].filter((n) => present.has(n));
+    const present = this.forward();
+    return namesOf(this.model.sites).filter((n) => present.has(n));
+  }
+
+  /** The parameters but those of the head. */
+  extractor(): string[] {
+    const head = new Set(namesOf(this.model.sites.filter((s) => s.role === 'head')));
+    return this.parameters().filter((n) => !head.has(n));
+  }
+
+  /** The last dense layer: W [C, d] and b [C]. */
+  classifier(): { weight: Tensor2D; bias: Tensor | null } {
+    const { weight, bias } = this.model.sites.filter(isHead).at(-1)!;
+    return { weight: this.value(weight!) as Tensor2D, bias: bias !== undefined && this.forward().has(bias) ? this.value(bias) : null };
+  }
+
+  /** C. */
+  get classes(): number {
+    return this.classifier().weight.shape[0];
+  }
+
+  private forward(): Forward {
+    return new Forward(this.model.sites, this.weights, this.grafts);
   }
 }
 
-/** A trained variable with values of its own: optimisers write in place, and the checkpoint's are mapped. */
-const ownVariable = (t: Tensor): Variable => tf.tidy(() => tf.variable(ownValues(t), true));
+const isHead = (site: Site): boolean => site.kind === 'linear' && site.role === 'head';
+const namesOf = (sites: readonly Site[]): string[] => [...new Set(sites.flatMap((s) => [s.weight, s.bias]).filter((n) => n !== undefined))];
+
+/** A variable with values of its own: optimisers write in place, and the checkpoint's are mapped. */
+const ownVariable = (t: Tensor, trained: boolean): Variable => tf.tidy(() => tf.variable(ownValues(t), trained));
 
 /** A copy of the values; tf.clone would share them. */
 export const ownValues = (t: Tensor): Tensor => tf.tensor(t.dataSync().slice(), t.shape);
@@ -54,45 +75,51 @@ export class Network {
   private readonly graft: ActiveGraft;
 
   constructor(private readonly source: Source, readonly own: ReadonlyMap<string, Variable>, statistics: Statistics) {
-    this.graft = new ActiveGraft(statistics === 'batch' ? BATCH_STATISTICS : STORED_STATISTICS, {}, source.model, null, new Map(own), new Map());
+    this.graft = new ActiveGraft(statistics, {}, source.model, null, new Map(own), new Map());
+  }
+
+  /** The same tensors under other statistics. Only one of the two is to be disposed of. */
+  under(statistics: Statistics): Network {
+    return new Network(this.source, this.own, statistics);
+  }
+
+  /** Its own tensors that are trained. */
+  get trained(): Map<string, Variable> {
+    return new Map([...this.own].filter(([, v]) => v.trainable));
   }
 
   /** Logits [B, C] of pixels [B, H, W, 3] in evaluation mode (no dropout). */
   logits(pixels: Tensor4D): Tensor2D {
+    return this.run(pixels);
+  }
+
+  /** The same, with what the last dense layer reads: [B, d]. */
+  predict(pixels: Tensor4D): { features: Tensor2D; logits: Tensor2D } {
+    let features!: Tensor2D;
+    const logits = this.run(pixels, { observe: (site, x) => { if (isHead(site)) features = x as Tensor2D; } });
+    return { features, logits };
+  }
+
+  private run(pixels: Tensor4D, options: ForwardOptions = {}): Tensor2D {
     const { model, weights, grafts, head } = this.source;
-    const forward = new Forward(model.sites, weights, [...grafts, this.graft]);
+    const forward = new Forward(model.sites, weights, [...grafts, this.graft], options);
     return model.logits(forward, model.backbone(forward, { kind: 'image', pixels }), head) as Tensor2D;
   }
 
-  /** The loss's gradient with respect to the network's own tensors, by name, and what `loss` returned beside it. */
+  /** The loss's gradient with respect to the trained tensors, by name, and what `loss` returned beside it. */
   gradients<T extends Tensor>(loss: () => { loss: Tensor; kept: T }): { grads: Map<string, Tensor>; kept: T } {
     let kept!: T;
+    const { trained } = this;
     const { value, grads } = variableGradients(() => {
       const result = loss();
       kept = tf.keep(result.kept);
       return result.loss as tf.Scalar;
-    }, [...this.own.values()]);
-    value.dispose();
-    const byName = new Map([...this.own].flatMap(([name, v]): [string, Tensor][] => (grads.has(v) ? [[name, grads.get(v)!]] : [])));
-    return { grads: byName, kept };
+    }, [...trained.values()]);
+    if ((value as Tensor) !== kept) value.dispose();
+    return { grads: new Map([...trained].flatMap(([name, v]): [string, Tensor][] => (grads.has(v) ? [[name, grads.get(v)!]] : []))), kept };
   }
 
   dispose(): void {
     this.graft.dispose();
   }
 }
-
-const NOTHING = { summary: '', paper: null, options: {}, params: () => [] } satisfies Partial<Method>;
-
-/** Normalises with the statistics of the batch; running buffers are neither read nor updated. */
-const BATCH_STATISTICS: Method = {
-  ...NOTHING,
-  name: 'batch-statistics',
-  sites: (model) => model.sites.filter(isBatchNorm),
-  change: ({ site, x, pass }) => {
-    const gamma = pass.weight(site.weight!) as Tensor1D, beta = pass.weight(site.bias!) as Tensor1D;
-    return batchNormTrain(x as Tensor4D, gamma, beta, site.norm!.epsilon).y;
-  },
-};
-
-const STORED_STATISTICS: Method = { ...NOTHING, name: 'stored-statistics', sites: () => [] };

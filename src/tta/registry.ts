@@ -6,6 +6,16 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   source: () => import('./source.js'),
   'bn-adapt': () => import('./bn-adapt.js'),
   tent: () => import('./tent.js'),
+  'alpha-bn': () => import('./alpha-bn.js'),
+  core: () => import('./core.js'),
+  eata: () => import('./eata.js'),
+  sar: () => import('./sar.js'),
+  memo: () => import('./memo.js'),
+  lame: () => import('./lame.js'),
+  shot: () => import('./shot.js'),
+  t3a: () => import('./t3a.js'),
+  rotta: () => import('./rotta.js'),
+  note: () => import('./note.js'),
   cotta: () => import('./cotta.js'),
 };
 

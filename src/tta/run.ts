@@ -1,4 +1,4 @@
-import { tf } from '@graft/kernels';
+import { tf, type Tensor, type Tensor4D } from '@graft/kernels';
 import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
 import { imageBatch, rawShape } from '../data/image-input.js';
@@ -13,8 +13,8 @@ import { classBatch, predictionSchema } from '../predictions.js';
 import { counted } from '../progress.js';
 import { openRuntime, type Runtime } from '../runtime.js';
 import { EventLog } from '../training/log.js';
-import { entropy } from './tent.js';
-import type { Adaptation } from './method.js';
+import { entropy } from './losses.js';
+import type { Adaptation, TtaMethod } from './method.js';
 import { Source } from './network.js';
 import { loadTta } from './registry.js';
 import { readState, stored, writeState } from './state.js';
@@ -44,7 +44,9 @@ async function adapt(args: Arguments): Promise<void> {
   const labels = head.labels ?? [];
   const schema = predictionSchema('class', table.schema, labels, { 'graft.method': method.name, 'graft.config': JSON.stringify(config) });
   const indexOf = classIndex(labels, table.classNames('label'));
-  let adaptation = method.start(source, config, args.seed);
+  const prepared = config.sourceData ? await prepare(method, source, config.sourceData as string, args) : undefined;
+  const start = (): Adaptation => method.start(source, config, args.seed, prepared);
+  let adaptation = start();
   const at = args.state ? await readState(args.state, method.name, adaptation) : { batches: 0, group: null };
   const log = await EventLog.open(args.log);
   await writeOutput(args.output, async (out) => {
@@ -54,9 +56,9 @@ async function adapt(args: Arguments): Promise<void> {
       const rows = labels.length === 0 ? given : given.map((r) => ({ ...r, ...(r.label === null || r.label === undefined ? {} : { label: indexOf(r.label) }) }));
       if (at.batches > 0 && group !== at.group) {
         adaptation.dispose();
-        adaptation = method.start(source, config, args.seed);
+        adaptation = start();
       }
-      const logits = await predict(runtime, adaptation, table, rows, at.batches);
+      const logits = await predict(source, adaptation, table, rows, at.batches);
       log.write({ event: 'step', step: at.batches, ...describe(logits, rows) });
       await writer.write(classBatch(schema, rows, logits, at.batches));
       at.batches++;
@@ -69,12 +71,27 @@ async function adapt(args: Arguments): Promise<void> {
   if (args.saveGraft) await writeLearnt(args, runtime, source, adaptation);
   log.close();
   adaptation.dispose();
+  tf.dispose([...(prepared?.values() ?? [])]);
   runtime.dispose();
 }
 
-async function predict(runtime: Runtime, adaptation: Adaptation, table: Table, rows: Row[], batch: number): Promise<Float32Array> {
-  const shape = rawShape(table.schema.fields.find((f) => f.name === 'image')?.metadata);
-  const { pixels } = await imageBatch(rows, shape, runtime.model.imageSize ?? null);
+/** Shows a method the images of its source domain, all of them held at once. */
+async function prepare(method: TtaMethod, source: Source, path: string, args: Arguments): Promise<Map<string, Tensor>> {
+  const table = await openTable(path, { columns: args.columns });
+  table.requireColumns(['image']);
+  const batches: Tensor4D[] = [];
+  for await (const { rows } of streamBatches(table, args.batchSize)) batches.push(await pixelsOf(rows, table, source));
+  if (batches.length === 0) throw dataError(`${path}: holds no image of the source domain`);
+  const prepared = method.prepare!(source, batches);
+  tf.dispose(batches);
+  return prepared;
+}
+
+const pixelsOf = async (rows: Row[], table: Table, source: Source): Promise<Tensor4D> =>
+  (await imageBatch(rows, rawShape(table.schema.fields.find((f) => f.name === 'image')?.metadata), source.model.imageSize ?? null)).pixels;
+
+async function predict(source: Source, adaptation: Adaptation, table: Table, rows: Row[], batch: number): Promise<Float32Array> {
+  const pixels = await pixelsOf(rows, table, source);
   const logits = tf.tidy(() => adaptation.step(pixels));
   const values = logits.dataSync().slice() as Float32Array;
   tf.dispose([logits, pixels]);

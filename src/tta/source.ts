@@ -1,4 +1,6 @@
+import { unchanging } from './learner.js';
 import type { TtaMethod } from './method.js';
+import { STORED } from './statistics.js';
 
 /** No adaptation: stored statistics, θ₀ for ever. The baseline of every comparison. */
 const source: TtaMethod = {
@@ -6,10 +8,7 @@ const source: TtaMethod = {
   summary: 'the model as it is',
   paper: null,
   options: {},
-  start(source) {
-    const network = source.copy([], 'source');
-    return { step: (x) => network.logits(x), state: () => new Map(), restore: () => undefined, learnt: () => new Map(), dispose: () => network.dispose() };
-  },
+  start: (source) => unchanging(source.copy([], STORED)),
 };
 
 export default source;

@@ -38,7 +38,8 @@ export async function readState(path: string, method: string, adaptation: Adapta
   scoped(() => {
     for (const [name, t] of adaptation.state()) {
       const found = tensors.get(name);
-      if (!found || found.shape.join() !== t.shape.join()) throw dataError(`${path}: does not fit this model: '${name}' is ${found ? `[${found.shape}], not [${t.shape}]` : 'missing'}`);
+      // What a fresh start has none of (a memory) comes in any size.
+      if (!found || (t.size > 0 && found.shape.join() !== t.shape.join())) throw dataError(`${path}: does not fit this model: '${name}' is ${found ? `[${found.shape}], not [${t.shape}]` : 'missing'}`);
     }
     adaptation.restore(new Map([...tensors].map(([name, t]) => [name, loadTensor(name, t)])));
   });

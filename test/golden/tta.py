@@ -1,4 +1,4 @@
-"""Makes test/golden/models/tta.json: what bn-adapt, tent and cotta predict over three batches, in plain PyTorch written from the papers' equations.
+"""Makes test/golden/models/tta.json: what methods predict over three batches, in plain PyTorch written from the papers' equations.
 
 Run with torch and safetensors installed:
     python test/golden/tta.py
@@ -17,17 +17,28 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), torch.tensor([
 
 
 class Network:
-    """The network as a function of its tensors; `batch` normalises with the statistics of the batch, buffers neither read nor moved."""
+    """The network as a function of its tensors; `batch` normalises with the statistics of the batch, buffers neither read nor moved; `move`
+    first moves the buffers by that share towards those of the batch and normalises with them, gradients through the batch's (RoTTA's)."""
 
-    def __init__(self, tensors, batch):
-        self.t, self.batch = tensors, batch
+    def __init__(self, tensors, batch, move=0):
+        self.t, self.batch, self.move = tensors, batch, move
         self.blocks = 1 + max(int(name.split('.')[1]) for name in tensors if name.startswith('layer1.'))
 
     def norm(self, x, at):
+        if self.move:
+            var, mean = torch.var_mean(x, (0, 2, 3), unbiased=False)
+            mean = (1 - self.move) * self.t[f'{at}.running_mean'] + self.move * mean
+            var = (1 - self.move) * self.t[f'{at}.running_var'] + self.move * var
+            self.t[f'{at}.running_mean'], self.t[f'{at}.running_var'] = mean.detach(), var.detach()
+            shape = (1, -1, 1, 1)
+            return (x - mean.view(shape)) / (var.view(shape) + 1e-5).sqrt() * self.t[f'{at}.weight'].view(shape) + self.t[f'{at}.bias'].view(shape)
         mean, var = (None, None) if self.batch else (self.t[f'{at}.running_mean'], self.t[f'{at}.running_var'])
         return F.batch_norm(x, mean, var, self.t[f'{at}.weight'], self.t[f'{at}.bias'], training=self.batch, momentum=0, eps=1e-5)
 
     def __call__(self, x):
+        return F.linear(self.features(x), self.t['linear.weight'], self.t['linear.bias'])
+
+    def features(self, x):
         x = F.relu(self.norm(F.conv2d((x - MEAN) / STD, self.t['conv1.weight'], padding=1), 'bn1'))
         for stage in (1, 2, 3):
             for i in range(self.blocks):
@@ -36,7 +47,7 @@ class Network:
                 y = self.norm(F.conv2d(y, self.t[f'{at}.conv2.weight'], padding=1), f'{at}.bn2')
                 extra = (y.shape[1] - x.shape[1]) // 2
                 x = F.relu(y + (F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, extra, extra)) if stride == 2 else x))
-        return F.linear(x.mean((2, 3)), self.t['linear.weight'], self.t['linear.bias'])
+        return x.mean((2, 3))
 
 
 def copied(source, trained):
@@ -57,16 +68,24 @@ class BnAdapt(Source):
         self.network = Network(source, batch=True)
 
 
+def affine(name):
+    return 'bn' in name and 'running' not in name
+
+
+def entropy(z):
+    return -(z.softmax(1) * z.log_softmax(1)).sum(1)
+
+
 class Tent:
     def __init__(self, source, lr=1e-3):
-        tensors = copied(source, lambda n: 'bn' in n and 'running' not in n)
+        tensors = copied(source, affine)
         self.network = Network(tensors, batch=True)
         self.optimiser = torch.optim.Adam([t for t in tensors.values() if t.requires_grad], lr=lr, betas=(0.9, 0.999))
 
     def step(self, x):
         z = self.network(x)
         self.optimiser.zero_grad()
-        (-(z.softmax(1) * z.log_softmax(1)).sum(1).mean()).backward()
+        entropy(z).mean().backward()
         self.optimiser.step()
         return z.detach()
 
@@ -154,7 +173,162 @@ class Cotta:
         return target
 
 
-METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta}
+class Eata:
+    def __init__(self, source, lr=1e-3, margin=0.4, similarity=0.4, lambda_=1, clean=None):
+        self.source, self.similarity, self.lambda_, self.m = source, similarity, lambda_, None
+        self.e0 = margin * math.log(len(source['linear.bias']))
+        self.tensors = copied(source, affine)
+        self.trained = {n: t for n, t in self.tensors.items() if t.requires_grad}
+        self.network, self.fisher = Network(self.tensors, batch=True), {}
+        if clean is not None:
+            z = self.network(clean)
+            grads = torch.autograd.grad(F.cross_entropy(z, z.argmax(1)), list(self.trained.values()))
+            self.fisher = {n: g ** 2 for n, g in zip(self.trained, grads)}
+        self.optimiser = torch.optim.Adam(list(self.trained.values()), lr=lr, betas=(0.9, 0.999))
+
+    def step(self, x):
+        z = self.network(x)
+        h = entropy(z)
+        keep = h.detach() < self.e0
+        if self.m is not None:
+            keep &= F.cosine_similarity(self.m[None], z.detach().softmax(1)).abs() < self.similarity
+        if keep.any():
+            mean = z.detach()[keep].softmax(1).mean(0)
+            self.m = mean if self.m is None else 0.9 * self.m + 0.1 * mean
+            loss = (h[keep] * (self.e0 - h[keep].detach()).exp()).mean()
+            for n, f in self.fisher.items():
+                loss = loss + self.lambda_ * (f * (self.trained[n] - self.source[n]) ** 2).sum()
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+        return z.detach()
+
+
+class Sar:
+    def __init__(self, source, lr=2.5e-4, margin=0.4, rho=0.05):
+        self.tensors = copied(source, lambda n: affine(n) and not n.startswith('layer3'))
+        self.trained = [t for t in self.tensors.values() if t.requires_grad]
+        self.network, self.rho, self.e0 = Network(self.tensors, batch=True), rho, margin * math.log(len(source['linear.bias']))
+        self.optimiser = torch.optim.SGD(self.trained, lr=lr, momentum=0.9)
+
+    def step(self, x):
+        z = self.network(x)
+        h = entropy(z)
+        keep = h < self.e0
+        if keep.any():
+            grads = torch.autograd.grad(h[keep].mean(), self.trained)
+            norm = torch.stack([g.norm() for g in grads]).norm()
+            moves = [self.rho * g / norm for g in grads]
+            with torch.no_grad():
+                for t, move in zip(self.trained, moves):
+                    t.add_(move)
+            second = entropy(self.network(x))[keep]
+            self.optimiser.zero_grad()
+            second[second < self.e0].mean().backward()
+            with torch.no_grad():
+                for t, move in zip(self.trained, moves):
+                    t.sub_(move)
+            self.optimiser.step()
+        return z.detach()
+
+
+class Lame(Source):
+    def __init__(self, source, neighbours=5):
+        super().__init__(source)
+        self.neighbours = neighbours
+
+    @torch.no_grad()
+    def step(self, x):
+        f = F.normalize(self.network.features(x))
+        near = torch.cdist(f, f).topk(self.neighbours + 1, largest=False).indices[:, 1:]
+        w = torch.zeros(len(f), len(f)).scatter_(1, near, 1)
+        unary = -(self.network(x).softmax(1) + 1e-10).log()
+        y, last = (-unary).softmax(1), math.inf
+        for _ in range(100):
+            pairwise = w @ y
+            y = (pairwise - unary).softmax(1)
+            energy = (unary * y - pairwise * y + y * y.clamp(min=1e-20).log()).sum().item()
+            if abs(energy - last) <= 1e-8 * abs(last):
+                break
+            last = energy
+        return y.log()
+
+
+class T3a(Source):
+    def __init__(self, source, supports=100):
+        super().__init__(source)
+        self.kept, w = supports, source['linear.weight']
+        self.features, self.labels, self.h = w, torch.arange(len(w)), entropy(F.linear(w, w, source['linear.bias']))
+
+    @torch.no_grad()
+    def step(self, x):
+        f, z = self.network.features(x), self.network(x)
+        self.features, self.labels, self.h = torch.cat([self.features, f]), torch.cat([self.labels, z.argmax(1)]), torch.cat([self.h, entropy(z)])
+        templates = []
+        for k in range(z.shape[1]):
+            own = (self.labels == k).nonzero()[:, 0]
+            own = own[self.h[own].argsort()[:self.kept]]
+            templates.append(F.normalize(F.normalize(self.features[own]).sum(0), dim=0))
+        return f @ torch.stack(templates).T
+
+
+class Rotta:
+    """RoTTA; with lr = 0 the augmentation changes nothing, and what remains is the memory and the teacher's moving statistics."""
+
+    def __init__(self, source, lr=1e-3, memory=64, every=64, statistics=0.05, teacher=0.001):
+        self.student, self.teacher = copied(source, affine), {n: t.clone() for n, t in source.items()}
+        self.trained = [n for n, t in self.student.items() if t.requires_grad]
+        self.size, self.every, self.statistics, self.nu, self.seen = memory, every, statistics, teacher, 0
+        self.classes = len(source['linear.bias'])
+        self.memory = {k: [] for k in range(self.classes)}
+        self.optimiser = torch.optim.Adam([self.student[n] for n in self.trained], lr=lr, betas=(0.9, 0.999))
+
+    def score(self, age, u):
+        return 1 / (1 + math.exp(-age / self.size)) + u / math.log(self.classes)
+
+    def admitted(self, k, u):
+        count = {c: len(items) for c, items in self.memory.items()}
+        if count[k] < self.size / self.classes:
+            if sum(count.values()) < self.size:
+                return True
+            among = [c for c in count if count[c] == max(count.values())]
+        else:
+            among = [k]
+        worst = max(((self.score(item[1], item[2]), c, i) for c in among for i, item in enumerate(self.memory[c])), key=lambda t: t[0])
+        if worst[0] <= self.score(0, u):
+            return False
+        self.memory[worst[1]].pop(worst[2])
+        return True
+
+    def step(self, x):
+        with torch.no_grad():
+            z = Network(self.teacher, batch=False)(x)
+        for image, k, u in zip(x, z.argmax(1).tolist(), entropy(z).tolist()):
+            if self.admitted(k, u):
+                self.memory[k].append([image, 0, u])
+            for items in self.memory.values():
+                for item in items:
+                    item[1] += 1
+            self.seen += 1
+            if self.seen % self.every == 0:
+                self.learn()
+        return z
+
+    def learn(self):
+        items = [item for k in self.memory for item in self.memory[k]]
+        x, ages = torch.stack([item[0] for item in items]), torch.tensor([item[1] / self.size for item in items])
+        with torch.no_grad():
+            target = Network(self.teacher, batch=False, move=self.statistics)(x).softmax(1)
+        z = Network(self.student, batch=False, move=self.statistics)(augment(x))
+        self.optimiser.zero_grad()
+        (-(target * z.log_softmax(1)).sum(1) * (-ages).exp() / (1 + (-ages).exp())).mean().backward()
+        self.optimiser.step()
+        with torch.no_grad():
+            for n in self.trained:
+                self.teacher[n].mul_(1 - self.nu).add_(self.student[n], alpha=self.nu)
+
+
+METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta, 'eata': Eata, 'sar': Sar, 'lame': Lame, 't3a': T3a, 'rotta': Rotta}
 
 
 def random_network(seed, classes=4):
@@ -189,10 +363,13 @@ def golden():
     labels = {str(i): c for i, c in enumerate('abcd')}
     (folder / 'config.json').write_text(json.dumps({'model_type': 'resnet-cifar', 'depth': 8, 'size': 8, 'id2label': labels}, indent=2) + '\n')
     images = torch.randint(0, 256, (3, 6, 8, 8, 3), generator=torch.Generator().manual_seed(8))
-    options = {'bn-adapt': {}, 'tent': {'lr': 0.01}, 'cotta': {'lr': 0.01, 'alpha': 0.9, 'restore': 0, 'p_th': 0, 'start': 1.25}}
+    options = {'bn-adapt': {}, 'tent': {'lr': 0.01}, 'cotta': {'lr': 0.01, 'alpha': 0.9, 'restore': 0, 'p_th': 0, 'start': 1.25},
+               'eata': {'lr': 0.01, 'margin': 0.8, 'similarity': 0.9, 'lambda_': 20}, 'sar': {'lr': 0.05, 'margin': 0.8},
+               'lame': {'neighbours': 2}, 't3a': {'supports': 3}, 'rotta': {'lr': 0, 'memory': 8, 'every': 4, 'statistics': 0.2}}
     logits = {}
     for name, given in options.items():
-        method = METHODS[name](tensors, **given)
+        clean = {'clean': images[0].permute(0, 3, 1, 2) / 255} if name == 'eata' else {}
+        method = METHODS[name](tensors, **given, **clean)
         logits[name] = [[float(f'{v:.7g}') for v in method.step(batch.permute(0, 3, 1, 2) / 255).flatten().tolist()] for batch in images]
     (HERE / 'models/tta.json').write_text(json.dumps({'images': [batch.flatten().tolist() for batch in images], 'options': {n: {camel(k): v for k, v in o.items()} for n, o in options.items()}, 'logits': logits}) + '\n')
 

@@ -11,6 +11,7 @@ import command from '../../src/commands/tta.js';
 import { readArrow } from '../../src/formats/arrow.js';
 import { withClassLabel } from '../../src/formats/features.js';
 import { rowsOf, type Row } from '../../src/formats/rows.js';
+import { ttaNames } from '../../src/tta/registry.js';
 import { graft, scratch } from '../support/tiny.js';
 import { arrow, arrowParts, images, imageSchema, tinyResnet, type ImageRow } from './support.js';
 
@@ -37,6 +38,11 @@ async function run(input: Buffer, options: readonly string[]): Promise<Row[]> {
 const tta = async (data: readonly ImageRow[], ...options: string[]): Promise<Row[]> => run(await arrow(data), options);
 const logits = (given: readonly Row[]): number[][] => given.map((r) => [...(r.logits as Float32Array)]);
 const METHODS = [['--method', 'tent', '--lr', '0.01'], ['--method', 'cotta', '--lr', '0.01', '--p-th', '1.01', '--n-aug', '2', '--restore', '0.1']];
+/** Every method, so that something changes within three batches of four. */
+const OPTIONS: Record<string, string> = {
+  tent: '--lr 0.01', cotta: '--lr 0.01 --p-th 1.01 --n-aug 2 --restore 0.1', eata: '--lr 0.01 --margin 1 --similarity 2', sar: '--lr 0.05 --margin 1',
+  memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', core: '--lr 0.01',
+};
 
 test('predictions come with the columns results are grouped by, batch by batch', async () => {
   const found = await tta([...fog, ...snow], '--method', 'source');
@@ -59,12 +65,25 @@ test('neither labels nor domains reach the method', async () => {
 });
 
 test('a stream cut in two goes on from its state as if it had not been cut', async () => {
-  for (const method of METHODS) {
+  for (const name of ttaNames()) {
+    const method = ['--method', name, ...(OPTIONS[name]?.split(' ') ?? [])];
     const whole = await tta(fog, ...method);
-    const state = join(folder, `${method[1]}.safetensors`);
+    const state = join(folder, `${name}.safetensors`);
     const parts = [...await tta(fog.slice(0, 8), ...method, '--state', state), ...await tta(fog.slice(8), ...method, '--state', state)];
-    assert.deepEqual(parts, whole, method[1]);
+    assert.deepEqual(parts, whole, name);
   }
+});
+
+test('eata reads images of the source domain: their Fisher information holds the weights; none at all is an error', async () => {
+  const [clean, none] = ['clean.arrow', 'none.arrow'].map((name) => join(folder, name));
+  writeFileSync(clean, await arrow(snow));
+  writeFileSync(none, await arrow([]));
+  const eata = (...more: string[]): Promise<Row[]> => tta(fog, '--method', 'eata', '--lr', '0.01', '--margin', '1', '--similarity', '2', ...more);
+  const [free, unheld, held] = [await eata(), await eata('--source-data', clean, '--lambda', '0'), await eata('--source-data', clean, '--lambda', '100')];
+  assert.deepEqual(logits(unheld), logits(free));
+  assert.deepEqual(logits(held).slice(0, 4), logits(free).slice(0, 4));
+  assert.notDeepEqual(logits(held).slice(8), logits(free).slice(8));
+  await assert.rejects(eata('--source-data', none), { status: 65, message: /none\.arrow: holds no image of the source domain/ });
 });
 
 test('--reset-on starts afresh where the column changes, also where a state was cut there, and no batch holds two values', async () => {

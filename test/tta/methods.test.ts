@@ -1,11 +1,12 @@
 import { Rng, scoped, tf, type Tensor } from '@graft/kernels';
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { movingAverage, stochasticRestore } from '../../src/tta/cotta.js';
+import { entropy } from '../../src/tta/losses.js';
 import type { Adaptation } from '../../src/tta/method.js';
 import { Source, type Network } from '../../src/tta/network.js';
 import { ttaNames } from '../../src/tta/registry.js';
-import { entropy } from '../../src/tta/tent.js';
+import { anchored } from '../../src/tta/eata.js';
+import { movingAverage, stochasticRestore } from '../../src/tta/teacher.js';
 import { maxDifference } from '../models/golden.js';
 import { scratch } from '../support/tiny.js';
 import { bench, images, pixels, step, tinyResnet, type Bench } from './support.js';
@@ -18,6 +19,11 @@ const run = (a: Adaptation, batches = stream): Float32Array[] => batches.map((b)
   x.dispose();
   return z;
 });
+/** Options under which a method changes something at every small batch. */
+const LIVELY: Record<string, Record<string, number>> = {
+  cotta: { pTh: 1.01, nAug: 2, lr: 0.01, restore: 0.1 }, eata: { margin: 1, similarity: 2, lr: 0.01 }, sar: { margin: 1, lr: 0.05 }, memo: { copies: 2 },
+  t3a: { supports: 3 }, rotta: { memory: 8, every: 4, lr: 0.01 }, note: { memory: 8, every: 4, lr: 0.01 },
+};
 const values = (state: ReadonlyMap<string, Tensor>, prefix = ''): Map<string, number[]> =>
   new Map([...state].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), [...t.dataSync()]]));
 
@@ -140,7 +146,7 @@ test('cotta: p_th = 0 looks at no augmented image, p_th above 1 at N', async () 
         return network;
       }
     })(at.runtime.model, at.runtime.weights, at.runtime.grafts, at.runtime.head!);
-    const a = await at.start('cotta', { pTh, nAug: 5 }, source);
+    const a = await at.start('cotta', { pTh, nAug: 5 }, { source });
     run(a, [stream[0]]);
     assert.deepEqual(calls, expected, 'forward passes of student, teacher and anchor');
     a.dispose();
@@ -149,7 +155,7 @@ test('cotta: p_th = 0 looks at no augmented image, p_th above 1 at N', async () 
 
 test('every method: a state moves to a fresh start; started again it repeats itself bit for bit; memory stays flat and is given back', async () => {
   for (const name of ttaNames()) {
-    const config = name === 'cotta' ? { pTh: 1.01, nAug: 2, lr: 0.01, restore: 0.1 } : {};
+    const config = LIVELY[name] ?? {};
     const before = tf.memory().numTensors;
     const a = await at.start(name, config), b = await at.start(name, config), c = await at.start(name, config);
     const [first] = run(a, [stream[0]]);
@@ -162,4 +168,68 @@ test('every method: a state moves to a fresh start; started again it repeats its
     [a, b, c].forEach((x) => x.dispose());
     assert.equal(tf.memory().numTensors, before, `${name}: tensors when disposed of`);
   }
+});
+
+test('eata and sar: no row reliable enough, no step; a row of entropy E₀ is not', async () => {
+  const bn = await at.start('bn-adapt'), expected = run(bn);
+  for (const name of ['eata', 'sar']) {
+    const a = await at.start(name, { margin: 0, lr: 0.1 });
+    assert.deepEqual(run(a), expected, name);
+    a.dispose();
+  }
+  bn.dispose();
+});
+
+test('eata: redundant rows are left out; a surer row weighs more', async () => {
+  const bn = await at.start('bn-adapt'), strict = await at.start('eata', { margin: 1, similarity: 0, lr: 0.1 });
+  const [, second, third] = run(bn), z = run(strict);
+  // The first batch has nothing to be compared with; afterwards no row is new enough.
+  assert.notDeepEqual(z[1], second);
+  const again = run(strict, [stream[1], stream[1]]);
+  assert.deepEqual(again[0], again[1]);
+  assert.notDeepEqual(z[2], third);
+  [bn, strict].forEach((a) => a.dispose());
+});
+
+test('eata: the gradient of the Fisher term is 2 F (θ - θ₀)', () => {
+  const [name] = at.source.affine(), theta0 = at.source.value(name);
+  tf.tidy(() => {
+    const F = new Map([[name, tf.fill(theta0.shape, 3)]]);
+    const g = tf.grad((theta: Tensor) => anchored(at.source, new Map([[name, theta]]), F))(tf.add(theta0, 0.5));
+    assert.ok(g.dataSync().every((v) => Math.abs(v - 3) < 1e-5));
+  });
+});
+
+test('sar: below the bound it starts again from the source, optimiser included; the top stage is left alone', async () => {
+  const a = await at.start('sar', { margin: 1, lr: 0.1, recovery: 100 }), fresh = await at.start('sar');
+  run(a);
+  assert.deepEqual(values(a.state()), values(fresh.state()));
+  const names = [...a.learnt().keys()];
+  assert.ok(names.some((n) => n.startsWith('layer2')) && !names.some((n) => n.startsWith('layer3')));
+  [a, fresh].forEach((x) => x.dispose());
+});
+
+test('shot: the head stays; several steps change later predictions only', async () => {
+  const a = await at.start('shot', { steps: 2 }), bn = await at.start('bn-adapt');
+  assert.deepEqual(run(a, [stream[0]]), run(bn, [stream[0]]));
+  assert.ok(maxDifference(run(a, [stream[0]])[0], run(bn, [stream[0]])[0]) > 1e-3);
+  assert.deepEqual(at.source.parameters().filter((n) => !a.learnt().has(n)), ['linear.weight', 'linear.bias']);
+  [a, bn].forEach((x) => x.dispose());
+});
+
+test('memo: an image is predicted the same whatever stands beside or before it; more certainly than without the step', async () => {
+  const a = await at.start('memo', { copies: 4 }), together = run(a, [stream[0]])[0], apart = run(a, [...stream[0]].reverse().map((image) => [image])).reverse();
+  assert.deepEqual([...together], apart.flatMap((z) => [...z]));
+  const still = await at.start('memo', { copies: 4, lr: 0 });
+  assert.ok(maxDifference(run(still, [stream[0]])[0], together) > 1e-6);
+  [a, still].forEach((x) => x.dispose());
+});
+
+test('note: an image is predicted before it is stored, by itself', async () => {
+  const a = await at.start('note', { memory: 4, every: 4, lr: 0.1 }), still = await at.start('note', { memory: 4, every: 100 });
+  const [z, expected] = [run(a, [stream[0]])[0], run(still, [stream[0]])[0]];
+  assert.deepEqual([...z.subarray(0, 16)], [...expected.subarray(0, 16)]);
+  assert.ok(maxDifference(z.subarray(16), expected.subarray(16)) > 1e-3);
+  assert.ok(maxDifference(run(still, stream[0].map((image) => [image])).flatMap((r) => [...r]), expected) < 1e-5);
+  [a, still].forEach((x) => x.dispose());
 });

@@ -3,16 +3,18 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { maxDifference, readGolden, ROOT } from '../models/golden.js';
+import { loadTta } from '../../src/tta/registry.js';
 import { bench, pixels, step } from './support.js';
 
-test('bn-adapt, tent and cotta predict three batches as PyTorch does', async () => {
+test('methods predict three batches as PyTorch does', async () => {
   const { images, options, logits } = readGolden<{ images: number[][]; options: Record<string, { start?: number }>; logits: Record<string, number[][]> }>('tta');
   const at = await bench(join(ROOT, 'test/golden/models/resnet-cifar'));
   const size = 8 * 8 * 3;
   const batches = images.map((b) => pixels(Array.from({ length: b.length / size }, (_, i) => Uint8Array.from(b.slice(i * size, (i + 1) * size)))));
   for (const [name, expected] of Object.entries(logits)) {
     const { start, ...config } = options[name];
-    const a = await at.start(name, config);
+    const method = await loadTta(name), prepared = method.prepare?.(at.source, [batches[0]]);
+    const a = await at.start(name, config, { prepared });
     // A student that equals its teacher has a gradient of rounding noise only, which Adam scales to whole steps.
     const scaled = ([n, t]: [string, Tensor]): [string, Tensor] => [n, n.startsWith('student.') ? tf.mul(t, start!) : t];
     if (start) scoped(() => a.restore(new Map([...a.state()].map(scaled))));
@@ -21,6 +23,7 @@ test('bn-adapt, tent and cotta predict three batches as PyTorch does', async () 
       assert.ok(difference <= 1e-4, `${name}, batch ${i}: ${difference}`);
     });
     a.dispose();
+    tf.dispose([...(prepared?.values() ?? [])]);
   }
   at.runtime.dispose();
 });

@@ -1,4 +1,4 @@
-import { Rng, tf, useBackend, type Tensor4D } from '@graft/kernels';
+import { Rng, tf, useBackend, type Tensor, type Tensor4D } from '@graft/kernels';
 import { Field, Int32, Binary, Schema, Utf8 } from 'apache-arrow';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ export interface Bench {
   runtime: Runtime;
   source: Source;
   /** Starts a method; options not given take their defaults. */
-  start(name: string, config?: Record<string, unknown>, source?: Source): Promise<Adaptation>;
+  start(name: string, config?: Record<string, unknown>, on?: { source?: Source; prepared?: ReadonlyMap<string, Tensor> }): Promise<Adaptation>;
 }
 
 export async function bench(checkpoint: string): Promise<Bench> {
@@ -52,10 +52,10 @@ export async function bench(checkpoint: string): Promise<Bench> {
   const source = new Source(runtime.model, runtime.weights, runtime.grafts, runtime.head!);
   return {
     runtime, source,
-    async start(name, config = {}, from = source) {
+    async start(name, config = {}, { source: from = source, prepared } = {}) {
       const method = await loadTta(name);
       const defaults = Object.fromEntries(Object.entries(method.options).map(([option, { default: value }]) => [option, value]));
-      return method.start(from, { ...defaults, ...config }, 0);
+      return method.start(from, { ...defaults, ...config }, 0, prepared);
     },
   };
 }
