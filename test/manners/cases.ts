@@ -82,7 +82,13 @@ export function run(program: string, args: readonly string[], options: { input?:
   return new Promise((resolve) => child.once('close', (status, signal) => resolve({ status, signal, stdout: Buffer.concat(out), stderr: Buffer.concat(said).toString() })));
 }
 
-export const graftRun = (args: readonly string[], options: Parameters<typeof run>[2] = {}): Promise<Ended> => run(process.execPath, [GRAFT, ...args], options);
+/** Progress of a run that a busy machine keeps for more than ten seconds. */
+const PROGRESS = /^[\w-]+: \d+(\/\d+)? \w+, \S+\/s, .*\n/gm;
+
+export async function graftRun(args: readonly string[], options: Parameters<typeof run>[2] = {}): Promise<Ended> {
+  const ended = await run(process.execPath, [GRAFT, ...args], options);
+  return args.includes('--progress') ? ended : { ...ended, stderr: ended.stderr.replace(PROGRESS, '') };
+}
 
 /** Runs a command line on a terminal of its own. @returns what the terminal was sent, and the status */
 export function onTerminal(line: string, env: NodeJS.ProcessEnv = {}): Promise<Ended> {
