@@ -88,7 +88,7 @@ const ENVIRONMENT: [string, string][] = [
 /** For other programs than a shell: fixtures/examples, run by test/manners/examples.test.ts. */
 const ELSEWHERE = [
   { does: 'A rule of a Makefile that knows every file of the checkpoint; -include $(wildcard *.d) at its end', lines: ['topic.safetensors: start.safetensors train.arrow', '\tgraft train -m minilm -g start.safetensors -d train.arrow -o $@ --deps $@.d'] },
-  { does: 'A line of a crontab', lines: ['30 2 * * *  cd /srv/shop && graft tta -m resnet/ --state tent.safetensors --wait 3600 -d inbox/today.arrow -o predictions/$(date +\\%F).arrow'] },
+  { does: 'A line of a crontab', lines: ['30 2 * * *  cd /srv/shop && graft tta -q -m resnet/ --state tent.safetensors --wait 3600 -d inbox/today.arrow -o predictions/$(date +\\%F).arrow'] },
 ];
 
 const head = (name: string, summary: string): string[] => [`.TH ${name.toUpperCase()} 1 "" "graft" "User Commands"`, '.SH NAME', `${text(name)} \\- ${text(summary)}`];

@@ -2,7 +2,6 @@ import type { Socket } from 'node:net';
 import { Field, FixedSizeList, Float32, Int32, RecordBatchStreamWriter, Schema, Binary, Utf8, type RecordBatch } from 'apache-arrow';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { once } from 'node:events';
 import { batchOf, type Row } from '../../src/formats/rows.js';
