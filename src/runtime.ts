@@ -28,7 +28,7 @@ export class Runtime {
     const active: ActiveGraft[] = [];
     for (const [i, graft] of grafts.entries()) active.push(await activate(graft, model, { train: trainable && i === grafts.length - 1 }));
     const head = grafts.map((g) => g.head).findLast((h) => h !== null) ?? model.head;
-    const words = model.input === 'text' && existsSync(join(path, 'tokenizer.json')) ? new Tokenizer(path, model.maxLength ?? Infinity) : null;
+    const words = model.input === 'text' && existsSync(join(path, 'tokenizer.json')) ? new Tokenizer(path, model.maxLength ?? Infinity, model.sites.find((s) => s.role === 'embed')?.dimIn) : null;
     return new Runtime(checkpoint, model, active, head, words);
   }
 

@@ -1,10 +1,10 @@
 import { Rng, scoped, tf, type Tensor, type Variable } from '@graft/kernels';
-import { dataError } from '../errors.js';
-import { bytesOf } from '../formats/dtype.js';
+import { dataError, EXIT, GraftError } from '../errors.js';
+import { bytesOf, isFloat } from '../formats/dtype.js';
 import { loadTensor, storeTensor, type Fingerprint, type Graft, type StoredTensor } from '../formats/graft.js';
 import type { Head, HeadTensor, Model } from '../models/model.js';
 import type { Site } from '../models/site.js';
-import type { OptionSpecs } from '../options.js';
+import type { OptionSpec, OptionSpecs } from '../options.js';
 import { ActiveGraft, isTrained } from './active.js';
 import { inputFirst } from './low-rank.js';
 import type { Context, Init, Method, ParamSpec, TensorShapes } from './method.js';
@@ -154,10 +154,10 @@ export async function activate(graft: Graft, model: Model, options: { train?: bo
 /** `activate` for a method at hand. */
 export function activateWith(method: Method, given: Graft, model: Model, { train = false }: { train?: boolean } = {}): ActiveGraft {
   if (given.base.type && given.base.type !== model.type) throw dataError(`the graft is for a ${given.base.type} model, not ${model.type}`);
-  const config = { ...defaults(method.options), ...given.config };
+  const config = configOf(method, given);
   // The tensors it replaces are those it brings.
   const stored: TensorShapes = { names: () => given.tensors.keys(), shape: (name) => given.tensors.get(name)?.shape };
-  const specs = ownedTensors(method, config, model, given.head, stored);
+  const specs = fitting(() => ownedTensors(method, config, model, given.head, stored));
   const graft = regenerated(given, specs);
   checkTensors(graft, specs);
   const tensors = new Map<string, Variable | Tensor>();
@@ -171,10 +171,39 @@ export function activateWith(method: Method, given: Graft, model: Model, { train
   return new ActiveGraft(method, config, model, graft.head, tensors, specs);
 }
 
+/**
+ * A stored graft's configuration, its method's defaults where it says nothing.
+ * @throws GraftError (65) for a value its method's options do not take
+ */
+export function configOf(method: Method, graft: Graft): Record<string, unknown> {
+  for (const [name, spec] of Object.entries(method.options)) {
+    const value = graft.config[name];
+    if (value === undefined || value === null) continue;
+    const fits = spec.array ? Array.isArray(value) && value.every((v) => takes(spec, v)) : takes(spec, value);
+    if (!fits) throw dataError(`the graft's configuration is broken: ${name} is ${JSON.stringify(value)}, not ${spec.array ? 'a list of ' : 'a '}${spec.choices?.join(' or ') ?? spec.type}`);
+  }
+  return { ...defaults(method.options), ...graft.config };
+}
+
+const takes = ({ type, choices, min = -Infinity, max = Infinity }: OptionSpec, value: unknown): boolean =>
+  typeof value === type && (!choices || choices.includes(value as string)) && (typeof value !== 'number' || (value >= min && value <= max));
+
+/** What would be a wrong option when a graft is made is bad data in a stored one. */
+function fitting<T>(action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof GraftError && error.status === EXIT.usage) throw dataError(`the graft does not fit the model: ${error.message}`, error);
+    throw error;
+  }
+}
+
 function checkTensors(graft: Graft, specs: ReadonlyMap<string, ParamSpec>): void {
   for (const [name, spec] of specs) {
-    const shape = graft.tensors.get(name)?.shape;
-    if (!shape) throw dataError(`the graft does not fit the model: '${name}' is not in it`);
+    const { shape, dtype } = graft.tensors.get(name) ?? {};
+    if (!shape || !dtype) throw dataError(`the graft does not fit the model: '${name}' is not in it`);
+    if (spec.trainable !== false && !isFloat(dtype)) throw dataError(`the graft's tensor '${name}' is ${dtype}; trained ones are F32, F16, BF16 or F64`);
+    if (shape.length !== spec.shape.length) throw dataError(`the graft does not fit the model: '${name}' is [${shape}], the model needs ${spec.shape.length} dimensions`);
     if (!spec.elastic && shape.join() !== spec.shape.join()) throw dataError(`the graft does not fit the model: '${name}' is [${shape}], the model needs [${spec.shape}]`);
   }
   for (const name of graft.tensors.keys()) if (!specs.has(name)) throw dataError(`the graft does not fit the model: nothing there takes '${name}'`);

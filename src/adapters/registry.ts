@@ -23,7 +23,7 @@ export const methodNames = (): string[] => Object.keys(METHODS).sort();
 
 /** @throws GraftError (usage) for an unknown name. */
 export async function loadMethod(name: string): Promise<Method> {
-  const load = METHODS[name];
+  const load = Object.hasOwn(METHODS, name) ? METHODS[name] : undefined;
   if (!load) throw usageError(`unknown method '${name}': one of ${methodNames().join(', ')}`);
   return (await load()).default;
 }

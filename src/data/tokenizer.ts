@@ -1,8 +1,9 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { dataError } from '../errors.js';
+import { dataError, GraftError } from '../errors.js';
 import { readJson } from '../formats/checkpoint.js';
+import { isCount, isObject } from '../formats/json.js';
 
 /** One text as the model reads it. */
 export interface Encoded {
@@ -13,6 +14,7 @@ export interface Encoded {
 
 /** A checkpoint's tokenizer.json with what tokenizer_config.json adds. */
 export class Tokenizer {
+  private readonly path: string;
   private readonly inner: HuggingFaceTokenizer;
   private readonly added: ReadonlyMap<string, number>;
   private readonly byteLevel: boolean;
@@ -31,34 +33,38 @@ export class Tokenizer {
   /** Ids that are no text: they are never masked or scored. */
   readonly specialIds: ReadonlySet<number>;
 
-  constructor(directory: string, modelLength: number) {
+  /** @param vocabulary number of embeddings the model has for tokens */
+  constructor(directory: string, modelLength: number, private readonly vocabulary = Infinity) {
     const path = join(directory, 'tokenizer.json');
+    this.path = path;
     const json = readJson(path), config = existsSync(join(directory, 'tokenizer_config.json')) ? readJson(join(directory, 'tokenizer_config.json')) : {};
-    try {
-      this.inner = new HuggingFaceTokenizer(json, config);
-    } catch (e) {
-      throw dataError(`${path}: is not a tokenizer graft can read: ${(e as Error).message}`, e);
-    }
-    const added = (json.added_tokens ?? []) as { id: number; content: string; special: boolean }[];
-    // Found in normalised text, an added token looks as the normaliser leaves it.
-    this.added = new Map(added.flatMap((t) => [[t.content, t.id], [this.inner.normalizer?.normalize(t.content) ?? t.content, t.id]]));
-    this.byteLevel = usesBytes(json.pre_tokenizer);
+    const added = json.added_tokens ?? [];
+    if (!Array.isArray(added) || !added.every(isToken)) throw dataError(`${path}: added_tokens is no list of tokens`);
+    const said = config.model_max_length ?? Infinity;
+    if (typeof said !== 'number' || !(said >= 1)) throw dataError(`${directory}/tokenizer_config.json: model_max_length is ${JSON.stringify(said)}, no length`);
+    this.maxLength = Math.min(said, modelLength);
+    this.specialIds = new Set(added.filter((t) => t.special).map((t) => t.id));
     this.spaced = !['WordPiece', 'WordLevel'].includes(String((json.model as { type?: string } | undefined)?.type));
     // RoBERTa has one segment, whatever the library says.
     this.segmented = (json.post_processor as { type?: string } | null)?.type !== 'RobertaProcessing';
-    const mark = '\u0000';
-    this.opening = Math.max(0, this.inner.post_processor?.post_process([mark], null, true).tokens.indexOf(mark) ?? 0);
-    this.specialIds = new Set(added.filter((t) => t.special).map((t) => t.id));
-    const id = (key: string, ...usual: string[]): number | undefined => {
-      const named = config[key] as string | { content: string } | undefined;
-      const names = [typeof named === 'object' ? named?.content : named, ...usual].filter((n) => n !== undefined && n !== null);
-      return names.map((n) => this.inner.token_to_id(n)).find((i) => i !== undefined);
-    };
-    this.padId = id('pad_token', '[PAD]', '<pad>') ?? id('eos_token', '</s>', '<|endoftext|>') ?? 0;
-    this.endId = id('eos_token', '</s>', '<|endoftext|>');
-    this.maskId = id('mask_token', '[MASK]', '<mask>');
-    const said = Number(config.model_max_length ?? Infinity);
-    this.maxLength = Math.min(said, modelLength);
+    try {
+      const inner = this.inner = new HuggingFaceTokenizer(json, config);
+      this.byteLevel = usesBytes(json.pre_tokenizer);
+      // Found in normalised text, an added token looks as the normaliser leaves it.
+      this.added = new Map(added.flatMap((t) => [[t.content, t.id], [inner.normalizer?.normalize(t.content) ?? t.content, t.id]]));
+      const mark = '\u0000';
+      this.opening = Math.max(0, inner.post_processor?.post_process([mark], null, true).tokens.indexOf(mark) ?? 0);
+      const id = (key: string, ...usual: string[]): number | undefined => {
+        const named = config[key] as string | { content: string } | undefined;
+        const names = [typeof named === 'object' ? named?.content : named, ...usual].filter((n) => typeof n === 'string');
+        return names.map((n) => inner.token_to_id(n)).find((i) => i !== undefined);
+      };
+      this.padId = this.known(id('pad_token', '[PAD]', '<pad>') ?? id('eos_token', '</s>', '<|endoftext|>') ?? 0, 'the padding');
+      this.endId = id('eos_token', '</s>', '<|endoftext|>');
+      this.maskId = id('mask_token', '[MASK]', '<mask>');
+    } catch (error) {
+      throw this.failure(error);
+    }
   }
 
   /** Ids of a text, or of a pair, with the special tokens the model expects; a text too long loses its end, a pair that of its longer part. */
@@ -87,17 +93,39 @@ export class Tokenizer {
   }
 
   private pieces(text: string): string[] {
-    return this.inner.tokenize(text, { add_special_tokens: false });
+    return this.attempt(() => this.inner.tokenize(text, { add_special_tokens: false }));
+  }
+
+  /** What the library throws at a description that does not hold together. */
+  private attempt<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      throw this.failure(error);
+    }
+  }
+
+  private failure(error: unknown): GraftError {
+    return error instanceof GraftError ? error : dataError(`${this.path}: is not a tokenizer graft can read: ${(error as Error).message}`, error);
+  }
+
+  private known(id: unknown, token: string): number {
+    if (!isCount(id) || id >= this.vocabulary) throw dataError(`${this.path}: ${token} is token ${JSON.stringify(id)}, the model has ${this.vocabulary}`);
+    return id;
   }
 
   /** Adds the special tokens around one or two texts. */
   private dress([first, second]: string[][]): Encoded {
-    const { tokens, token_type_ids: types } = this.inner.post_processor?.post_process(first, second ?? null, true) ?? { tokens: [...first, ...(second ?? [])], token_type_ids: undefined };
-    return { ids: tokens.map((t: string) => this.idOf(t)), types: this.segmented && types ? types : tokens.map(() => 0) };
+    return this.attempt(() => {
+      const { tokens, token_type_ids: types } = this.inner.post_processor?.post_process(first, second ?? null, true) ?? { tokens: [...first, ...(second ?? [])], token_type_ids: undefined };
+      const segments = this.segmented && types ? types : tokens.map(() => 0);
+      if (segments.length !== tokens.length || !segments.every((t) => t === 0 || t === 1)) throw new Error('its post_processor gives segments that are neither 0 nor 1');
+      return { ids: tokens.map((t: string) => this.idOf(t)), types: segments };
+    });
   }
 
   private idOf(token: string): number {
-    return this.added.get(token) ?? this.inner.token_to_id(token) ?? this.inner.model!.unk_token_id ?? 0;
+    return this.known(this.added.get(token) ?? this.inner.token_to_id(token) ?? this.inner.model!.unk_token_id ?? 0, `'${token}'`);
   }
 
   /** The positions of each word's tokens: pieces that go on a word (##…, or without the space before) belong to it. Special tokens are in none. */
@@ -119,13 +147,15 @@ export class Tokenizer {
 
   /** The text of tokens just as they spell it: no special tokens, and no spaces tidied up. */
   surface(ids: readonly number[]): string {
-    return ids.length === 0 ? '' : this.inner.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    return ids.length === 0 ? '' : this.attempt(() => this.inner.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false }));
   }
 
   decode(ids: readonly number[]): string {
-    return this.inner.decode([...ids], { skip_special_tokens: true });
+    return this.attempt(() => this.inner.decode([...ids], { skip_special_tokens: true }));
   }
 }
+
+const isToken = (t: unknown): t is { id: number; content: string; special?: boolean } => isObject(t) && isCount(t.id) && typeof t.content === 'string';
 
 /** Lengths that fit into `room` together: the longer of two parts gives way first, as in Hugging Face's longest_first. */
 function share(lengths: number[], room: number): number[] {

@@ -50,7 +50,7 @@ export function headClass(type: string, { task }: Head): string | undefined {
 /** The graft with its modules named as in the checkpoint: adapters made on a bare body fit the same body under a head, and back. */
 export function alignNames(graft: Graft, checkpoint: Checkpoint): Graft {
   const { config: { model_type: type } } = checkpoint;
-  if (!(type in FAMILIES)) return graft;
+  if (!Object.hasOwn(FAMILIES, type)) return graft;
   const prefixed = isPrefixed(type, checkpoint.names());
   if ([...graft.tensors.keys()].every((name) => checkpoint.has(name) || bodyName(type, name, prefixed) === name)) return graft;
   return renamed(graft, type, prefixed);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { dataError, GraftError } from '../errors.js';
 import type { Head } from '../models/model.js';
 import { readJson } from './checkpoint.js';
+import { isObject } from './json.js';
 import { canonical, type Graft, type StoredTensor } from './graft.js';
 import { renamed } from './naming.js';
 import { writeOutput } from './output.js';
@@ -52,7 +53,7 @@ const modulesOf = ({ tensors: own }: PeftForm, tensors: Tensors): string[] => [.
 /** PEFT's keys as the options of a method here. */
 function optionsOf(form: PeftForm, c: PeftConfig, tensors: Tensors, modules: readonly string[], path: string): Record<string, unknown> {
   const given = Object.entries(form.keys).filter(([, key]) => c[key] !== null && c[key] !== undefined);
-  const plain = given.map(([option, key]) => [option, key.endsWith('_pattern') ? entries(c[key]) : c[key]]);
+  const plain = given.map(([option, key]) => [option, key.endsWith('_pattern') ? entries(c[key], `${path}: ${key}`) : c[key]]);
   const lists = Object.entries(MODULES).filter(([, key]) => c[key] !== null && c[key] !== undefined).map(([option, key]) => [option, typeof c[key] === 'string' ? [`/${c[key]}/`] : c[key]]);
   const layers = c.layers_to_transform === null || c.layers_to_transform === undefined ? {} : { layersToTransform: [c.layers_to_transform].flat() };
   // The tensors say which modules a regular expression matched, or a default.
@@ -61,12 +62,15 @@ function optionsOf(form: PeftForm, c: PeftConfig, tensors: Tensors, modules: rea
 }
 
 /** An object as `MODULE=NUMBER` entries, and back. */
-const entries = (pattern: unknown): string[] => Object.entries(pattern as Record<string, number>).map(([module, value]) => `${module}=${value}`);
+function entries(pattern: unknown, where: string): string[] {
+  if (!isObject(pattern) || !Object.values(pattern).every((v) => typeof v === 'number')) throw dataError(`${where} is ${JSON.stringify(pattern)}, not numbers by module`);
+  return Object.entries(pattern).map(([module, value]) => `${module}=${String(value)}`);
+}
 const record = (list: unknown): Record<string, number> => Object.fromEntries(((list ?? []) as string[]).map((e) => [e.slice(0, e.lastIndexOf('=')), Number(e.slice(e.lastIndexOf('=') + 1))]));
 
 /** The head saved with the adapter; its output size is the number of classes, which PEFT leaves unnamed. */
 function headOf(config: PeftConfig, tensors: Tensors): Head | null {
-  const task = TASKS[String(config.task_type)];
+  const task = Object.hasOwn(TASKS, String(config.task_type)) ? TASKS[String(config.task_type)] : undefined;
   if (!task) return null;
   const output = ['classifier.out_proj.weight', 'classifier.weight', 'score.weight'].map((n) => tensors.get(n)).find((t) => t !== undefined);
   return output && task !== 'clm' ? { task, labels: Array.from({ length: output.shape[0] }, (_, i) => `LABEL_${i}`) } : { task };

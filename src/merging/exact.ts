@@ -1,6 +1,6 @@
 import { tf, type Tensor, type Tensor1D } from '@graft/kernels';
 import type { LowRankChange, Method, Params } from '../adapters/method.js';
-import { defaults, regenerated } from '../adapters/instantiate.js';
+import { configOf, regenerated } from '../adapters/instantiate.js';
 import { deltaRows, weightDelta } from '../adapters/low-rank.js';
 import { loadMethod } from '../adapters/registry.js';
 import { dataError, GraftError } from '../errors.js';
@@ -48,7 +48,7 @@ class Layer {
   readonly graft: Graft;
 
   constructor(readonly method: Method, given: Graft, model: Model, base: Pick<Checkpoint, 'has'>) {
-    this.config = { ...defaults(method.options), ...given.config };
+    this.config = configOf(method, given);
     const sites = method.sites(model, this.config);
     const shared = method.shared?.(model, this.config, sites) ?? [];
     const graft = this.graft = regenerated(given, new Map(shared.map((s) => [s.name, s])));

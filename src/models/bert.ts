@@ -1,6 +1,6 @@
 import { tf, type Tensor } from '@graft/kernels';
 import { assemble } from './assemble.js';
-import { activationOf, count, dropoutRate } from './config.js';
+import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, scaleAndShift, type HeadLayouts } from './heads.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
@@ -50,8 +50,8 @@ export default function bert(checkpoint: Headers): Model {
  * @param firstPosition the position of the first token; RoBERTa counts from padding_idx + 1
  */
 export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, firstPosition: number) {
-  const [d, layers, heads] = [count(checkpoint, 'hidden_size'), count(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
-  const epsilon = count(checkpoint, 'layer_norm_eps', 1e-12);
+  const [d, layers, heads] = [count(checkpoint, 'hidden_size'), layerCount(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
+  const epsilon = real(checkpoint, 'layer_norm_eps', 1e-12);
   const at = `${prefix}embeddings`;
   const table = `${at}.word_embeddings.weight`;
   const [rows, places, segments] = [
@@ -83,7 +83,7 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
   };
   const parts = { input: 'text' as const, hiddenSize: d, layers, maxLength: places - firstPosition, defaultTargets: ['query', 'value'], backbone };
   const classifierDropout = dropoutRate(checkpoint, 'classifier_dropout', dropout);
-  return { parts, d, layers, epsilon, activation, classifierDropout, table, rows, std: count(checkpoint, 'initializer_range', 0.02) };
+  return { parts, d, layers, epsilon, activation, classifierDropout, table, rows, std: real(checkpoint, 'initializer_range', 0.02) };
 }
 
 interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; attentionDropout: number }

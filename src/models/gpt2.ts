@@ -1,6 +1,6 @@
 import { tf, type Tensor, type Tensor4D } from '@graft/kernels';
 import { assemble } from './assemble.js';
-import { activationOf, count, dropoutRate } from './config.js';
+import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
@@ -12,8 +12,8 @@ import { features, joinHeads, positions, splitHeads } from './transformer.js';
 export default function gpt2(checkpoint: Headers): Model {
   const m = new Modules(checkpoint);
   const prefix = modulePrefix(checkpoint, 'transformer.', 'wte.weight');
-  const [d, layers, heads] = [count(checkpoint, 'n_embd'), count(checkpoint, 'n_layer'), count(checkpoint, 'n_head')];
-  const epsilon = count(checkpoint, 'layer_norm_epsilon', 1e-5);
+  const [d, layers, heads] = [count(checkpoint, 'n_embd'), layerCount(checkpoint, 'n_layer'), count(checkpoint, 'n_head')];
+  const epsilon = real(checkpoint, 'layer_norm_epsilon', 1e-5);
   const places = tableRows(checkpoint, `${prefix}wpe.weight`, 'n_positions');
   const word = m.embedding(`${prefix}wte`, 'embed', [tableRows(checkpoint, `${prefix}wte.weight`, 'vocab_size'), d]);
   const enter = m.tokens(d);
@@ -37,7 +37,7 @@ export default function gpt2(checkpoint: Headers): Model {
   };
   return assemble(checkpoint, m, {
     input: 'text', hiddenSize: d, layers, maxLength: places, defaultTargets: ['c_attn'], backbone,
-    ...decoderHeads(checkpoint, m, { d, table: `${prefix}wte.weight`, std: count(checkpoint, 'initializer_range', 0.02), tagger: 'classifier' }),
+    ...decoderHeads(checkpoint, m, { d, table: `${prefix}wte.weight`, std: real(checkpoint, 'initializer_range', 0.02), tagger: 'classifier' }),
   });
 }
 

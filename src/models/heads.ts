@@ -28,7 +28,7 @@ export const scaleAndShift = (name: string, dim: number): HeadTensor[] => [
 ];
 
 export function layoutFor(layouts: HeadLayouts, head: Head, type: string): HeadLayout {
-  const layout = layouts[head.task];
+  const layout = Object.hasOwn(layouts, head.task) ? layouts[head.task] : undefined;
   if (!layout) throw usageError(`a ${type} model has no head for '${head.task}': one of ${Object.keys(layouts).join(', ')}`);
   return layout;
 }
@@ -53,7 +53,7 @@ const CLASSES: [RegExp, Head['task']][] = [
  * @param width the tensor whose rows count the labels
  */
 export function ownHead(checkpoint: Headers, layouts: HeadLayouts, width: Partial<Record<Head['task'], string>>): Head | null {
-  const named = (checkpoint.config.architectures as string[] | undefined)?.[0];
+  const listed = checkpoint.config.architectures, named = Array.isArray(listed) && typeof listed[0] === 'string' ? listed[0] : undefined;
   const said = CLASSES.find(([pattern]) => named !== undefined && pattern.test(named))?.[1];
   const tasks = named === undefined ? (Object.keys(layouts) as Head['task'][]) : said ? [said] : [];
   for (const task of tasks) {
@@ -69,8 +69,8 @@ function describe(checkpoint: Headers, task: Head['task'], width: string | undef
   if (width === undefined || !checkpoint.has(width)) return null;
   const n = checkpoint.info(width).shape[0];
   if (task === 'classify' && n === 1) return { task: 'regress' };
-  const names = (checkpoint.config.id2label ?? {}) as Record<string, string>;
-  return { task, labels: Array.from({ length: n }, (_, i) => names[i] ?? `LABEL_${i}`) };
+  const names = (checkpoint.config.id2label ?? {}) as Record<string, unknown>;
+  return { task, labels: Array.from({ length: n }, (_, i) => (typeof names[i] === 'string' ? names[i] : `LABEL_${i}`)) };
 }
 
 /** The hidden state at index 0, [B, d]. */

@@ -1,7 +1,7 @@
 import { rotary, tf, type Tensor } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
-import { activationOf, count, dropoutRate } from './config.js';
+import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, TextBatch } from './model.js';
@@ -14,10 +14,10 @@ import { features, joinHeads, splitHeads } from './transformer.js';
 export default function llama(checkpoint: Headers): Model {
   const m = new Modules(checkpoint);
   const prefix = modulePrefix(checkpoint, 'model.', 'embed_tokens.weight');
-  const [d, layers, heads] = [count(checkpoint, 'hidden_size'), count(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
+  const [d, layers, heads] = [count(checkpoint, 'hidden_size'), layerCount(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
   const shape: Shape = {
     d, heads, kvHeads: count(checkpoint, 'num_key_value_heads', heads), headDim: count(checkpoint, 'head_dim', d / heads),
-    inner: count(checkpoint, 'intermediate_size'), epsilon: count(checkpoint, 'rms_norm_eps', 1e-6), activation: activationOf(checkpoint, 'hidden_act', 'silu'),
+    inner: count(checkpoint, 'intermediate_size'), epsilon: real(checkpoint, 'rms_norm_eps', 1e-6), activation: activationOf(checkpoint, 'hidden_act', 'silu'),
     dropout: dropoutRate(checkpoint, 'attention_dropout', 0), biases: biases(checkpoint),
   };
   const maxLength = count(checkpoint, 'max_position_embeddings', 2048);
@@ -42,7 +42,7 @@ export default function llama(checkpoint: Headers): Model {
   };
   return assemble(checkpoint, m, {
     input: 'text', hiddenSize: d, layers, maxLength: Math.min(maxLength, window), defaultTargets: ['q_proj', 'v_proj'], backbone,
-    ...decoderHeads(checkpoint, m, { d, table: `${prefix}embed_tokens.weight`, std: count(checkpoint, 'initializer_range', 0.02), tagger: 'score' }),
+    ...decoderHeads(checkpoint, m, { d, table: `${prefix}embed_tokens.weight`, std: real(checkpoint, 'initializer_range', 0.02), tagger: 'score' }),
   });
 }
 

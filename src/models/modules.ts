@@ -67,6 +67,7 @@ export class Modules {
 
   /** @param heads with the rate of dropout of the attention weights */
   attention(name: string, dim: number, heads: { heads: number; kvHeads: number; headDim: number; dropout: number }): (f: Forward, x: Tensor, input: AttentionInput) => Tensor4D {
+    if (!Number.isInteger(heads.headDim) || heads.heads % heads.kvHeads !== 0) throw dataError(`${this.checkpoint.path}/config.json: ${dim} hidden units, ${heads.heads} heads and ${heads.kvHeads} key heads do not divide one another`);
     this.add({ name, kind: 'attention', role: 'self', dimIn: dim, dimOut: heads.heads * heads.headDim, ...heads });
     return (f, x, input) => f.attention(name, x, input);
   }

@@ -1,4 +1,5 @@
 import { dataError } from '../errors.js';
+import { checkWeights } from './check.js';
 import type { Model } from './model.js';
 import type { Headers } from './modules.js';
 
@@ -20,7 +21,10 @@ const ARCHITECTURES: Record<string, () => Promise<{ default: Architecture }>> = 
 
 /** Lays out the model of a checkpoint; its weights are read when they are first used. @throws GraftError (65) for an architecture that is not known */
 export async function loadModel(checkpoint: Headers): Promise<Model> {
-  const load = ARCHITECTURES[checkpoint.config.model_type];
-  if (!load) throw dataError(`${checkpoint.path}: architecture '${checkpoint.config.model_type}' is not known: one of ${Object.keys(ARCHITECTURES).join(', ')}`);
-  return (await load()).default(checkpoint);
+  const { model_type: type } = checkpoint.config;
+  const load = Object.hasOwn(ARCHITECTURES, type) ? ARCHITECTURES[type] : undefined;
+  if (!load) throw dataError(`${checkpoint.path}: architecture '${type}' is not known: one of ${Object.keys(ARCHITECTURES).join(', ')}`);
+  const model = (await load()).default(checkpoint);
+  if (!checkpoint.blank) checkWeights(checkpoint, model);
+  return model;
 }

@@ -1,4 +1,5 @@
 import { tf, type Tensor, type Tensor4D } from '@graft/kernels';
+import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { count } from './config.js';
 import type { Forward } from './forward.js';
@@ -17,7 +18,8 @@ const WIDTHS = [16, 32, 64];
  */
 export default function resnetCifar(checkpoint: Headers): Model {
   const m = new Modules(checkpoint);
-  const n = (count(checkpoint, 'depth') - 2) / 6;
+  const n = (count(checkpoint, 'depth', undefined, [8, 6002]) - 2) / 6;
+  if (!Number.isInteger(n)) throw dataError(`${checkpoint.path}/config.json: 'depth' is ${6 * n + 2}, it must be 6n + 2`);
   const given = preprocessing(checkpoint);
   const pixels = m.pixels();
   const conv = m.conv('conv1', 'conv', [3, WIDTHS[0]], 3, 1, 1);

@@ -1,6 +1,7 @@
 import { activate, tf, type Activation, type Tensor, type Tensor4D } from '@graft/kernels';
+import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
-import { activationOf, count } from './config.js';
+import { activationOf, count, counts } from './config.js';
 import type { Forward } from './forward.js';
 import { imageClassifier } from './image-head.js';
 import { normalise, preprocessing } from './image.js';
@@ -14,8 +15,9 @@ export default function resnet(checkpoint: Headers): Model {
   const { config } = checkpoint;
   const m = new Modules(checkpoint);
   const prefix = modulePrefix(checkpoint, 'resnet.', 'embedder.embedder.convolution.weight');
-  const widths = (config.hidden_sizes ?? [256, 512, 1024, 2048]) as number[];
-  const depths = (config.depths ?? [3, 4, 6, 3]) as number[];
+  const widths = counts(checkpoint, 'hidden_sizes', [256, 512, 1024, 2048], 2 ** 20);
+  const depths = counts(checkpoint, 'depths', [3, 4, 6, 3], 1000);
+  if (depths.length !== widths.length) throw dataError(`${checkpoint.path}/config.json: ${widths.length} hidden_sizes but ${depths.length} depths`);
   const kind: Kind = {
     bottleneck: (config.layer_type ?? 'bottleneck') === 'bottleneck', strideFirst: config.downsample_in_bottleneck === true,
     activation: activationOf(checkpoint, 'hidden_act', 'relu'),

@@ -9,7 +9,7 @@ import { modulePrefix, Modules, type Headers } from './modules.js';
 export default function roberta(checkpoint: Headers): Model {
   const m = new Modules(checkpoint);
   const prefix = modulePrefix(checkpoint, 'roberta.', 'embeddings.word_embeddings.weight');
-  const encoder = bertEncoder(checkpoint, m, prefix, count(checkpoint, 'pad_token_id', 1) + 1);
+  const encoder = bertEncoder(checkpoint, m, prefix, count(checkpoint, 'pad_token_id', 1, [0, 2 ** 28]) + 1);
   const { d, std, rows } = encoder;
   m.layer = encoder.layers;
   const tagger = m.headLinear('classifier', d);

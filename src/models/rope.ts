@@ -1,6 +1,7 @@
 import { tf, type Tensor2D } from '@graft/kernels';
 import { dataError } from '../errors.js';
-import { count } from './config.js';
+import { isObject } from '../formats/json.js';
+import { count, real } from './config.js';
 import type { Headers } from './modules.js';
 
 /** Rotation angles of the positions from `start` on. */
@@ -14,7 +15,9 @@ export type Rotation = (start: number, length: number) => { cos: Tensor2D; sin: 
  */
 export function rope(checkpoint: Headers, headDim: number): Rotation {
   const { config, path } = checkpoint;
-  const given = (config.rope_parameters ?? config.rope_scaling ?? {}) as Record<string, unknown>;
+  const given = config.rope_parameters ?? config.rope_scaling ?? {};
+  if (!isObject(given)) throw dataError(`${path}/config.json: the rotary parameters are ${JSON.stringify(given)}, no object`);
+  if (headDim % 2 !== 0) throw dataError(`${path}/config.json: heads of ${headDim} units cannot be rotated in pairs`);
   const type = String(given.rope_type ?? given.type ?? 'default');
   if (!Object.hasOwn(SCALINGS, type)) throw dataError(`${path}/config.json: rope_type '${type}' is not known: one of ${Object.keys(SCALINGS).join(', ')}`);
   const number = (key: string, otherwise?: number): number => {
@@ -24,9 +27,9 @@ export function rope(checkpoint: Headers, headDim: number): Rotation {
   };
   const context = count(checkpoint, 'max_position_embeddings', 2048);
   const trained = count(checkpoint, 'original_max_position_embeddings', number('original_max_position_embeddings', context));
-  const theta = number('rope_theta', count(checkpoint, 'rope_theta', 10000));
+  const theta = number('rope_theta', real(checkpoint, 'rope_theta', 10000));
   const scaled = (positions: number): Scaled => SCALINGS[type]({ theta, dim: headDim, context, trained, given, number }, positions);
-  scaled(1);
+  if (!scaled(1).frequencies.every(Number.isFinite)) throw dataError(`${path}/config.json: the rotary parameters give no frequencies: ${JSON.stringify({ rope_theta: theta, ...given })}`);
   return (start, length) => {
     const { frequencies, gain } = scaled(start + length);
     const angles = Float32Array.from({ length: length * headDim }, (_, j) => (start + Math.floor(j / headDim)) * frequencies[(j % headDim) % frequencies.length]);

@@ -1,9 +1,9 @@
 import { tf, type Tensor } from '@graft/kernels';
 import { assemble } from './assemble.js';
-import { activationOf, count, dropoutRate } from './config.js';
+import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, type HeadLayouts } from './heads.js';
-import { normalise, preprocessing } from './image.js';
+import { MOST_SIDE, normalise, preprocessing } from './image.js';
 import type { Batch, Features, ImageBatch, Model } from './model.js';
 import { modulePrefix, Modules, type Headers } from './modules.js';
 import { features, joinHeads, splitHeads } from './transformer.js';
@@ -12,9 +12,9 @@ import { features, joinHeads, splitHeads } from './transformer.js';
 export default function vit(checkpoint: Headers): Model {
   const m = new Modules(checkpoint);
   const prefix = modulePrefix(checkpoint, 'vit.', 'embeddings.cls_token');
-  const [d, layers, heads] = [count(checkpoint, 'hidden_size'), count(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
-  const [side, patch] = [count(checkpoint, 'image_size', 224), count(checkpoint, 'patch_size', 16)];
-  const epsilon = count(checkpoint, 'layer_norm_eps', 1e-12);
+  const [d, layers, heads] = [count(checkpoint, 'hidden_size'), layerCount(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
+  const [side, patch] = [count(checkpoint, 'image_size', 224, [1, MOST_SIDE]), count(checkpoint, 'patch_size', 16, [1, MOST_SIDE])];
+  const epsilon = real(checkpoint, 'layer_norm_eps', 1e-12);
   const at = `${prefix}embeddings`;
   const given = preprocessing(checkpoint);
   const pixels = m.pixels();
@@ -45,7 +45,7 @@ export default function vit(checkpoint: Headers): Model {
     return features(norm(f, blocks.reduce((h, block) => block(f, h), tokens.x)), tokens);
   };
   const layout: HeadLayouts['classify'] = {
-    tensors: (head) => dense('classifier', outputs(head), d, count(checkpoint, 'initializer_range', 0.02)),
+    tensors: (head) => dense('classifier', outputs(head), d, real(checkpoint, 'initializer_range', 0.02)),
     logits: (f, { hidden }) => classifier(f, firstToken(hidden)),
   };
   return assemble(checkpoint, m, {

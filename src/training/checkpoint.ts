@@ -6,6 +6,7 @@ import type { ParamSpec } from '../adapters/method.js';
 import { dataError } from '../errors.js';
 import { loadTensor, storeTensor, type StoredTensor } from '../formats/graft.js';
 import { readInput } from '../formats/input.js';
+import { isCount, isObject, parseObject } from '../formats/json.js';
 import { lockFile } from '../formats/lock.js';
 import { attempt, writeOutput } from '../formats/output.js';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
@@ -57,12 +58,44 @@ export async function loadCheckpoint(directory: string, run: string, graft: Acti
   if (!existsSync(path)) return null;
   const { metadata, tensors } = readSafetensors(await readInput(path), path);
   if (metadata.training === undefined) throw dataError(`${path}: is no checkpoint of graft train; remove it, or name another --checkpoint`);
-  const stored = JSON.parse(metadata.training);
+  const stored = storedRun(metadata.training, path);
   if (stored.run !== run) throw dataError(`${path}: belongs to a run with other inputs or options; remove it, or resume with those`);
   const under = (prefix: string): Map<string, StoredTensor> => new Map([...tensors].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), t]));
-  restore(graft, { tensors: under('graft.'), trained: stored.trained });
-  optimiser.restore(stored.steps, (key) => loadTensor(key, tensors.get(`moment.${key}`)!));
+  const bad = (what: string): Error => dataError(`${path}: ${what}; remove it to start afresh`);
+  const now = under('graft.');
+  checkSnapshot(graft, now, bad);
+  if (stored.best) checkSnapshot(graft, under('best.'), bad);
+  for (const name of Object.keys(stored.steps)) if (!now.has(name)) throw bad(`knows nothing of '${name}', whose updates it counts`);
+  restore(graft, { tensors: now, trained: stored.trained });
+  optimiser.restore(stored.steps, (key) => {
+    const moment = tensors.get(`moment.${key}`), { shape } = now.get(key.slice(0, key.lastIndexOf('#')))!;
+    if (moment?.dtype !== 'F32' || moment.shape.join() !== shape.join()) throw bad(`lacks the moment '${key}', or has it in another shape`);
+    return loadTensor(key, moment);
+  });
   return { progressed: stored.progressed, best: stored.best && { tensors: under('best.'), trained: stored.best } };
+}
+
+interface StoredRun { run: string; progressed: Progressed; steps: Record<string, number>; trained: Snapshot['trained']; best: Snapshot['trained'] | null }
+
+function storedRun(text: string, path: string): StoredRun {
+  const run = parseObject(text, `${path}: __metadata__.training`);
+  const { progressed, steps, trained, best } = run;
+  const whole = isObject(progressed) && isCount(progressed.step) && isCount(progressed.stale) && (progressed.best === null || (isObject(progressed.best) && typeof progressed.best.value === 'number' && isCount(progressed.best.step)))
+    && isObject(steps) && Object.values(steps).every(isCount) && isGroups(trained) && (best === null || isGroups(best));
+  if (!whole) throw dataError(`${path}: __metadata__.training is not that of a run; remove the file to start afresh`);
+  return run as unknown as StoredRun;
+}
+
+const isGroups = (value: unknown): value is Snapshot['trained'] => isObject(value) && Object.values(value).every((v) =>
+  isObject(v) && (v.decay === undefined || typeof v.decay === 'boolean') && (v.lrScale === undefined || typeof v.lrScale === 'number'));
+
+/** The tensors of a run are the graft's, in its shapes where its method does not change them. */
+function checkSnapshot(graft: ActiveGraft, tensors: ReadonlyMap<string, StoredTensor>, bad: (what: string) => Error): void {
+  for (const [name, spec] of graft.specs) {
+    const stored = tensors.get(name);
+    if (spec.elastic) continue;
+    if (stored?.shape.join() !== spec.shape.join() || (stored.dtype !== 'F32' && graft.trained.has(name))) throw bad(`'${name}' is ${stored ? `${stored.dtype} [${stored.shape}], not F32 [${spec.shape}]` : 'missing'}`);
+  }
 }
 
 export function snapshot(graft: ActiveGraft): Snapshot {

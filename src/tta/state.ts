@@ -41,6 +41,10 @@ export async function readState(path: string, method: string, adaptation: Adapta
       // What a fresh start has none of (a memory) comes in any size.
       if (!found || (t.size > 0 && found.shape.join() !== t.shape.join())) throw dataError(`${path}: does not fit this model: '${name}' is ${found ? `[${found.shape}], not [${t.shape}]` : 'missing'}`);
     }
+    for (const [name, t] of adaptation.state()) {
+      const { dtype } = tensors.get(name)!;
+      if (dtype !== (t.dtype === 'float32' ? 'F32' : 'I32')) throw dataError(`${path}: '${name}' is ${dtype}; remove the file to start afresh`);
+    }
     adaptation.restore(new Map([...tensors].map(([name, t]) => [name, loadTensor(name, t)])));
   });
   return position;
