@@ -1,9 +1,10 @@
-import { scoped } from '@graft/kernels';
+import { scoped, tf } from '@graft/kernels';
 import type { Arguments } from './commands/command.js';
 import { startCompute } from './compute.js';
 import { disposeBatch } from './data/encode.js';
 import { prepareRows, routeOf } from './data/route.js';
-import { usageError } from './errors.js';
+import { GraftError, usageError } from './errors.js';
+import { unsoundWeight } from './finite.js';
 import { ArrowWriter } from './formats/arrow.js';
 import { readGraft } from './formats/graft.js';
 import { openOutput, type Output } from './formats/output.js';
@@ -52,7 +53,11 @@ export async function predictRows(objective: Objective, rows: readonly Row[], fi
 /** The same from prepared examples. */
 export function predictExamples(objective: Objective, examples: readonly Example[], p: Preparation): Row[] {
   const { inputs, targets } = objective.batch(examples, 0, p);
-  const rows = scoped(() => objective.outputs(p.runtime.logits(inputs, { route: routeOf(examples) }, targets.positions), examples, targets, p));
+  const rows = scoped(() => {
+    const logits = p.runtime.logits(inputs, { route: routeOf(examples) }, targets.positions);
+    if (!Number.isFinite(tf.sum(logits).dataSync()[0])) throw unsoundWeight(p.runtime) ?? new GraftError(`${p.table.name}: the predictions are not finite; the graft may have diverged in training`);
+    return objective.outputs(logits, examples, targets, p);
+  });
   disposeBatch(inputs as never);
   return rows;
 }

@@ -119,8 +119,8 @@ export class Tokenizer {
     return this.attempt(() => {
       const { tokens, token_type_ids: types } = this.inner.post_processor?.post_process(first, second ?? null, true) ?? { tokens: [...first, ...(second ?? [])], token_type_ids: undefined };
       const segments = this.segmented && types ? types : tokens.map(() => 0);
-      if (segments.length !== tokens.length || !segments.every((t) => t === 0 || t === 1)) throw new Error('its post_processor gives segments that are neither 0 nor 1');
-      return { ids: tokens.map((t: string) => this.idOf(t)), types: segments };
+      if (segments.length !== tokens.length || !segments.every((t: unknown) => t === 0 || t === 1)) throw new Error('its post_processor gives segments that are neither 0 nor 1');
+      return { ids: (tokens as string[]).map((t) => this.idOf(t)), types: segments };
     });
   }
 

@@ -193,7 +193,7 @@ function parseEntries(json: Record<string, unknown>, start: number, size: number
 function parseEntry(name: string, value: unknown, start: number, bad: (why: string) => GraftError): Entry {
   if (!isObject(value)) throw bad('is not described by an object');
   const { dtype, shape, data_offsets: offsets } = value;
-  if (!isDtype(dtype)) throw bad(`has the unknown dtype ${oneLine(JSON.stringify(dtype))}`);
+  if (!isDtype(dtype)) throw bad(`has the unknown dtype ${oneLine(String(JSON.stringify(dtype)))}`);
   if (!isCounts(shape)) throw bad('has no valid shape');
   if (!isCounts(offsets) || offsets.length !== 2 || offsets[1] < offsets[0]) throw bad('has no valid data_offsets');
   const wanted = byteLength(dtype, shape);

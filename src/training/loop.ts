@@ -4,6 +4,7 @@ import type { StepCall } from '../adapters/method.js';
 import { disposeBatch } from '../data/encode.js';
 import { routeOf } from '../data/route.js';
 import { GraftError } from '../errors.js';
+import { unsoundWeight } from '../finite.js';
 import type { Pass } from '../models/site.js';
 import type { Example, Objective, Preparation } from '../objectives/objective.js';
 import { batchCount, epochBatches, stepPosition, type BatchOptions } from './batches.js';
@@ -56,7 +57,7 @@ export class Loop {
     this.hook('afterBackward', grads, step, 1);
     const { loss, gradNorm } = readBack(lossTensor, grads);
     for (const [what, value] of Object.entries({ loss, 'norm of the gradient': gradNorm })) {
-      if (!Number.isFinite(value)) throw new GraftError(`step ${step + 1}: the ${what} is ${value}; a lower --lr, a longer --warmup or a smaller --clip may help`);
+      if (!Number.isFinite(value)) throw unsoundWeight(this.p.runtime, { grafts: step === 0 }) ?? new GraftError(`step ${step + 1}: the ${what} is ${value}; a lower --lr, a longer --warmup or a smaller --clip may help`);
     }
     const scale = this.o.clip > 0 ? Math.min(1, this.o.clip / (gradNorm + CLIP_EPSILON)) : 1;
     const lr = this.o.rate(step);

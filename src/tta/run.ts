@@ -3,6 +3,7 @@ import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
 import { imageBatch, rawShape } from '../data/image-input.js';
 import { dataError, usageError } from '../errors.js';
+import { unsoundWeight } from '../finite.js';
 import { ArrowWriter } from '../formats/arrow.js';
 import { classIndex } from '../formats/features.js';
 import { readGraft, writeGraft, type Graft } from '../formats/graft.js';
@@ -95,7 +96,7 @@ async function predict(source: Source, adaptation: Adaptation, table: Table, row
   const logits = tf.tidy(() => adaptation.step(pixels));
   const values = logits.dataSync().slice() as Float32Array;
   tf.dispose([logits, pixels]);
-  if (!values.every(Number.isFinite)) throw dataError(`batch ${batch}: the predictions are not finite; a smaller --lr or a clean --state may help`);
+  if (!values.every(Number.isFinite)) throw unsoundWeight(runtime) ?? dataError(`batch ${batch}: the predictions are not finite; a smaller --lr or a clean --state may help`);
   return values;
 }
 

@@ -33,7 +33,9 @@ async function openIdx(input: ImportInput): Promise<IdxFile> {
   if (magic[0] !== 0 || magic[1] !== 0 || magic[2] !== 8 || magic[3] < 1 || magic[3] > 4) throw dataError(`${input.name}: is not IDX of unsigned bytes in 1 to 4 dimensions`);
   const sizes = await reader.take(4 * magic[3]);
   const view = new DataView(sizes.buffer, sizes.byteOffset);
-  return { name: input.name, shape: Array.from({ length: magic[3] }, (_, i) => view.getUint32(4 * i)), reader };
+  const shape = Array.from({ length: magic[3] }, (_, i) => view.getUint32(4 * i));
+  if (shape.includes(0)) throw dataError(`${input.name}: holds no records, or empty ones: ${shape.join('×')}`);
+  return { name: input.name, shape, reader };
 }
 
 const column = (shape: readonly number[]): string => (shape.length === 1 ? 'label' : 'image');

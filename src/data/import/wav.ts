@@ -23,9 +23,11 @@ export function decodeWav(bytes: Uint8Array, where: string): Sound {
     if (tag(at) === 'data') {
       if (!format) throw bad('its sound comes before its format');
       const read = reader(format.code, format.bits, view);
-      if (!read || format.channels < 1 || format.rate < 1) throw bad(`has the encoding ${format.code} of ${format.bits} bits in ${format.channels} channels, which is not read`);
+      if (!read || format.channels < 1 || format.rate < 1 || format.rate > 2 ** 31 - 1) throw bad(`has the encoding ${format.code} of ${format.bits} bits in ${format.channels} channels, which is not read`);
       if (start + size > bytes.length) throw bad('is cut short');
-      return { samples: mono(read, start, size, format.bits / 8, format.channels), rate: format.rate };
+      const samples = mono(read, start, size, format.bits / 8, format.channels), odd = samples.findIndex((x) => !Number.isFinite(x));
+      if (odd >= 0) throw bad(`sample ${odd + 1} is ${samples[odd]}, no sound`);
+      return { samples, rate: format.rate };
     }
     at = start + size + (size & 1);
   }
