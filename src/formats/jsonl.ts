@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { dataError } from '../errors.js';
 import type { BatchStream } from './arrow.js';
 import { parseObject } from './json.js';
-import { batchOf, type Row } from './rows.js';
+import { batchOf, own, type Row } from './rows.js';
 
 const BATCH = 1024;
 
@@ -46,7 +46,7 @@ async function* groupsOf(name: string, bytes: AsyncIterable<Uint8Array>): AsyncG
 
 function fieldsOf(rows: readonly Row[], where: string): Field[] {
   const names = new Set(rows.flatMap((r) => Object.keys(r)));
-  return [...names].map((n) => new Field(n, typeOf(rows.map((r) => r[n]), `${where}: column '${n}'`), true));
+  return [...names].map((n) => new Field(n, typeOf(rows.map((r) => own(r, n)), `${where}: column '${n}'`), true));
 }
 
 function typeOf(values: readonly unknown[], where: string): DataType {
@@ -79,7 +79,7 @@ function fits(value: unknown, type: DataType): boolean {
   if (value === null || value === undefined) return true;
   const kind = kindOf(value);
   if (DataType.isList(type)) return kind === 'array' && (value as unknown[]).every((v) => fits(v, type.valueType));
-  if (DataType.isStruct(type)) return kind === 'object' && type.children.every((f) => fits((value as Row)[f.name], f.type));
+  if (DataType.isStruct(type)) return kind === 'object' && type.children.every((f) => fits(own(value as Row, f.name), f.type));
   if (DataType.isInt(type)) return kind === 'integer';
   if (DataType.isFloat(type)) return kind === 'integer' || kind === 'number';
   return kind === (DataType.isBool(type) ? 'boolean' : 'string');

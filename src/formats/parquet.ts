@@ -121,7 +121,7 @@ class Decoder {
 /** Memory for the rows of one row group. */
 const MOST_MIB = 1024;
 /** What a file is given however small it is, and how slow decoding may be. */
-const SLOWEST_MS = 60_000, SLOWEST_BYTES_PER_MS = 1000;
+const SLOWEST_MS = 20_000, SLOWEST_BYTES_PER_MS = 1000;
 
 /** The Arrow schema the writer left in the file, or one made from Parquet's own types. */
 function schemaOf(metadata: FileMetaData, name: string): Schema {

@@ -18,9 +18,12 @@ export function rowsOf(batch: RecordBatch): Row[] {
 
 /** A batch from rows of plain values, one column for each field of the schema. */
 export function batchOf(schema: Schema, rows: readonly Row[]): RecordBatch {
-  const columns = schema.fields.map((f) => vectorFromArray(rows.map((r) => wide(r[f.name], f.type)), f.type).data[0]);
+  const columns = schema.fields.map((f) => vectorFromArray(rows.map((r) => wide(own(r, f.name), f.type)), f.type).data[0]);
   return assemble(schema, columns, rows.length);
 }
+
+/** A row's own value: a column may be called `constructor`. */
+export const own = (row: Row, name: string): unknown => (Object.hasOwn(row, name) ? row[name] : undefined);
 
 /** A batch from columns. */
 export function assemble(schema: Schema, columns: Data[], length: number): RecordBatch {
@@ -40,7 +43,11 @@ function pick(type: DataType): Plain {
   if (DataType.isFixedSizeList(type) || DataType.isList(type) || DataType.isLargeList(type)) return list(type);
   if (DataType.isStruct(type)) {
     const fields = type.children.map((f) => ({ name: f.name, plain: reader(f.type) }));
-    return (v: Row) => Object.fromEntries(fields.map(({ name, plain }) => [name, nullable(v[name], plain)]));
+    // By position: a field may be called as a method of apache-arrow's rows is.
+    return (v: Iterable<[unknown, unknown]>) => {
+      const values = [...v];
+      return Object.fromEntries(fields.map(({ name, plain }, i) => [name, nullable(values[i][1], plain)]));
+    };
   }
   if (DataType.isMap(type)) {
     const plain = reader(type.valueType);
@@ -66,6 +73,6 @@ function wide(value: unknown, type: DataType): unknown {
   if (DataType.isDictionary(type)) return wide(value, type.dictionary);
   if (DataType.isInt(type)) return type.bitWidth === 64 ? BigInt(value as number) : Number(value);
   if (DataType.isList(type) || DataType.isFixedSizeList(type) || DataType.isLargeList(type)) return Array.from(value as Iterable<unknown>, (v) => wide(v, type.valueType));
-  if (DataType.isStruct(type)) return Object.fromEntries(type.children.map((f) => [f.name, wide((value as Row)[f.name], f.type)]));
+  if (DataType.isStruct(type)) return Object.fromEntries(type.children.map((f) => [f.name, wide(own(value as Row, f.name), f.type)]));
   return value;
 }

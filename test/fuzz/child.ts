@@ -6,7 +6,18 @@ import { mutate } from './mutate.js';
 import { READERS, type Seed } from './readers.js';
 
 /** What the parent hands to a child. */
-export interface Task { readers: string[]; seed: number; perReader: number; from: number; to: number; folder: string; findings: string; progress: string; most: number }
+export interface Task {
+  /** By name, in order, and how many inputs each gets. */
+  readers: [string, number][];
+  seed: number;
+  from: number;
+  to: number;
+  folder: string;
+  findings: string;
+  progress: string;
+  /** MiB that one input may add to the most the process ever held. */
+  most: number;
+}
 
 /** What was found wrong, with all that is needed to make it again. */
 export interface Finding { reader: string; seed: number; index: number; kind: 'error' | 'message' | 'memory' | 'hang' | 'crash'; message: string }
@@ -27,12 +38,21 @@ export function input(reader: string, seeds: readonly Seed[], seed: number, inde
   return { seed: chosen, bytes: mutate(chosen.bytes, chosen.shape, rng) };
 }
 
+/** Which input of which reader comes as number `i`. */
+export function locate(readers: Task['readers'], i: number): { name: string; index: number } {
+  for (const [name, count] of readers) {
+    if (i < count) return { name, index: i };
+    i -= count;
+  }
+  throw new RangeError('beyond the last input');
+}
+
 /** Runs inputs [from, to) of the task, counted over all its readers; every one is announced before it is tried. */
-export async function run({ readers, seed, perReader, from, to, folder, findings, progress, most }: Task): Promise<void> {
+export async function run({ readers, seed, from, to, folder, findings, progress, most }: Task): Promise<void> {
   const at = openSync(progress, 'a');
   let seeds: Seed[] = [], open = '';
   for (let i = from; i < to; i++) {
-    const name = readers[Math.floor(i / perReader)], index = i % perReader;
+    const { name, index } = locate(readers, i);
     if (name !== open) {
       writeSync(at, 'seeds\n');
       const own = join(folder, `${name}-${process.pid}`);

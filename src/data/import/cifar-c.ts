@@ -31,6 +31,7 @@ export const cifarC: Importer = {
       const domain = kinds[files.indexOf(input)];
       const array = await openImages(input);
       if (array.shape.slice(1).join() !== first.shape.slice(1).join()) throw dataError(`${input.name}: its images are not of the size of those in ${files[0].name}`);
+      if (labels && labels.length !== array.shape[0] && labels.length !== array.shape[0] / 5) throw dataError(`${join(folder.path, 'labels.npy')}: has ${labels.length} labels where ${input.name} has ${array.shape[0]} images`);
       const perSeverity = array.shape[0] / 5, size = array.shape.slice(1).reduce((a, b) => a * b, 1);
       for (let i = 0; i < array.shape[0]; i++) {
         const image = await array.reader.take(size), severity = 1 + Math.floor(i / perSeverity), row = i % perSeverity;
