@@ -15,7 +15,7 @@ const wanted = process.argv.length > 2 ? process.argv.slice(2) : ['kernels/dist/
 const tests = run(process.execPath, [join(root, 'bin/test.mjs'), ...wanted], {
   env: {
     ...process.env, GRAFT_ADDON: join(root, 'kernels/build/asan/graft_cpu.node'), LD_PRELOAD: libraries.join(' '),
-    ASAN_OPTIONS: 'detect_leaks=0:halt_on_error=1', UBSAN_OPTIONS: 'print_stacktrace=1', // node itself leaks by design
+    ASAN_OPTIONS: 'detect_leaks=0:halt_on_error=1:allocator_may_return_null=1', UBSAN_OPTIONS: 'print_stacktrace=1', // node itself leaks by design
   },
 });
 process.exit(tests.status ?? 1);

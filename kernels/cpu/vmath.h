@@ -14,7 +14,9 @@ VMATH float asFloat(int32_t i) { float f; __builtin_memcpy(&f, &i, 4); return f;
 VMATH int32_t asInt(float f) { int32_t i; __builtin_memcpy(&i, &f, 4); return i; }
 
 /// 2^n for -126 <= n <= 127.
-VMATH float exp2i(int32_t n) { return asFloat((int32_t)((uint32_t)(n + 127) << 23)); }
+VMATH float exp2i(int32_t n) { return asFloat((int32_t)(((uint32_t)n + 127u) << 23)); }
+/// a - b modulo 2³²: the bits of NaN and the like may be anything.
+VMATH int32_t minus(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
 
 /// e^x; 0 and infinity beyond the range, subnormal results included.
 VMATH float vexp(float x) {
@@ -22,7 +24,7 @@ VMATH float vexp(float x) {
   x = x > 89.f ? 89.f : x;
   const float magic = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer kept in the low bits
   float t = x * 1.44269504f + magic;
-  int32_t n = asInt(t) - asInt(magic);
+  int32_t n = minus(asInt(t), asInt(magic));
   float k = t - magic;
   float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
@@ -33,7 +35,7 @@ VMATH float vexp(float x) {
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.f;
   int32_t half = n >> 1;  // in two steps: 2^128 and 2^-140 are no floats of their own
-  return p * exp2i(half) * exp2i(n - half);
+  return p * exp2i(half) * exp2i(minus(n, half));
 }
 
 /// Natural logarithm; NaN below zero, -infinity at zero.
@@ -41,9 +43,9 @@ VMATH float vlog(float x) {
   bool subnormal = x < 1.17549435e-38f;
   float y = subnormal ? x * 8388608.f : x;
   int32_t bits = asInt(y);
-  int32_t e = (bits - 0x3f3504f3) >> 23;  // so that the mantissa lies in [√½, √2)
-  float m = asFloat(bits - (int32_t)((uint32_t)e << 23)) - 1.f;
-  float k = (float)(subnormal ? e - 23 : e);
+  int32_t e = minus(bits, 0x3f3504f3) >> 23;  // so that the mantissa lies in [√½, √2)
+  float m = asFloat(minus(bits, (int32_t)((uint32_t)e << 23))) - 1.f;
+  float k = (float)(subnormal ? minus(e, 23) : e);
   float p = 7.0376836292e-2f;
   p = p * m - 1.1514610310e-1f;
   p = p * m + 1.1676998740e-1f;

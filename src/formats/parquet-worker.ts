@@ -8,15 +8,18 @@ import * as zlib from 'node:zlib';
 export interface ParquetSource { path: string; size: number; bytes: ArrayBuffer | null }
 export interface ParquetRequest { rowStart: number; rowEnd: number }
 
-/** A page is written to be read whole; more is a bomb. */
+/** A page is written to be read whole: none is larger, and none is larger than it says. */
 const MOST_PAGE_BYTES = 1 << 30;
-const limits = { maxOutputLength: MOST_PAGE_BYTES };
+const limits = (declared: number): { maxOutputLength: number } => {
+  if (!(declared >= 0 && declared <= MOST_PAGE_BYTES)) throw new Error(`a page says it takes ${declared} bytes`);
+  return { maxOutputLength: Math.max(1, declared) };
+};
 
 /** What node itself can decompress; Snappy is hyparquet's own. */
 const compressors: Compressors = {
-  GZIP: (input) => zlib.gunzipSync(input, limits),
-  BROTLI: (input) => zlib.brotliDecompressSync(input, limits),
-  ...('zstdDecompressSync' in zlib ? { ZSTD: (input) => (zlib as unknown as { zstdDecompressSync(input: Uint8Array, options: object): Uint8Array }).zstdDecompressSync(input, limits) } : {}),
+  GZIP: (input, size) => zlib.gunzipSync(input, limits(size)),
+  BROTLI: (input, size) => zlib.brotliDecompressSync(input, limits(size)),
+  ...('zstdDecompressSync' in zlib ? { ZSTD: (input, size) => (zlib as unknown as { zstdDecompressSync(input: Uint8Array, options: object): Uint8Array }).zstdDecompressSync(input, limits(size)) } : {}),
 };
 
 const { path, size, bytes } = workerData as ParquetSource;
