@@ -79,7 +79,7 @@ const MANNERS: [string, string[]][] = [
 ];
 
 const ENVIRONMENT: [string, string][] = [
-  ['GRAFT_ADDON', 'the native backend\'s file, instead of the one that was built or came along'],
+  ['GRAFT_ADDON', 'the native backend\'s file, instead of the one that was built or came along; none: do without'],
   ['GRAFT_DEBUG', 'when set, errors show where they were raised'],
   ['GRAFT_ISA', 'base or avx2: a lesser instruction set than the best one of this processor'],
   ['TERM', 'where it is dumb, progress is told in lines'],

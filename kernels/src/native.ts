@@ -13,12 +13,12 @@ let loaded: Native | null | undefined;
 /** Where the addon may be: built on this machine, or come with the package. */
 const PLACES = ['build', `prebuilt/${process.platform}-${process.arch}`];
 
-/** The native addon, or null where there is none that runs here. GRAFT_ADDON names another build of it, which must load. */
+/** The native addon, or null where there is none that runs here. GRAFT_ADDON names another build of it, which must load, or says `none`. */
 export function native(): Native | null {
   if (loaded === undefined) {
     const { GRAFT_ADDON: chosen } = process.env;
     loaded = null;
-    if (chosen) loaded = load(chosen);
+    if (chosen) loaded = chosen === 'none' ? null : load(chosen);
     else for (const place of PLACES) loaded ??= tryLoad(fileURLToPath(new URL(`../../${place}/graft_cpu.node`, import.meta.url)));
   }
   return loaded;

@@ -59,7 +59,7 @@ async function adapt(args: Arguments): Promise<void> {
         adaptation.dispose();
         adaptation = start();
       }
-      const logits = await predict(source, adaptation, table, rows, at.batches);
+      const logits = await predict(runtime, source, adaptation, table, rows, at.batches);
       log.write({ event: 'step', step: at.batches, ...describe(logits, rows) });
       await writer.write(classBatch(schema, rows, logits, at.batches));
       at.batches++;
@@ -91,7 +91,7 @@ async function prepare(method: TtaMethod, source: Source, path: string, args: Ar
 const pixelsOf = async (rows: Row[], table: Table, source: Source): Promise<Tensor4D> =>
   (await imageBatch(rows, rawShape(table.schema.fields.find((f) => f.name === 'image')?.metadata), source.model.imageSize ?? null)).pixels;
 
-async function predict(source: Source, adaptation: Adaptation, table: Table, rows: Row[], batch: number): Promise<Float32Array> {
+async function predict(runtime: Runtime, source: Source, adaptation: Adaptation, table: Table, rows: Row[], batch: number): Promise<Float32Array> {
   const pixels = await pixelsOf(rows, table, source);
   const logits = tf.tidy(() => adaptation.step(pixels));
   const values = logits.dataSync().slice() as Float32Array;

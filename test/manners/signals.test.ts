@@ -114,7 +114,7 @@ test('a run whose reader stands still ends by a signal', async () => {
 test('a second run on a state or a checkpoint fails in a line, or waits; one that was killed is in nobody\'s way', async () => {
   const state = at('cron.safetensors');
   const line = ['tta', '-m', resnet, '--method', 'bn-adapt', '--batch-size', '100', '--state', state, '-q'];
-  for (const env of [{}, { GRAFT_ADDON: '/nowhere' }]) { // without the addon a file with the process number is the lock
+  for (const env of [{}, { GRAFT_ADDON: 'none' }]) { // without the addon a file with the process number is the lock
     const first = spawn(process.execPath, [GRAFT, ...line], { stdio: ['pipe', 'ignore', 'inherit'], env: { ...process.env, ...env } });
     const over = new Promise((resolve) => first.once('close', resolve));
     while (!existsSync(at('.cron.safetensors.lock')) || readFileSync(at('.cron.safetensors.lock'), 'utf8') === '') await setTimeout(5);
