@@ -4,7 +4,7 @@ import { ownValues } from './network.js';
 export type Gradients = ReadonlyMap<string, Tensor>;
 type Variables = ReadonlyMap<string, Variable>;
 
-/** Updates named tensors from their gradients; its moments are state that can be stored. */
+/** Updates named tensors from their gradients, leaving those without one alone; its moments are state that can be stored. */
 export interface Optimiser {
   step(grads: Gradients): void;
   /** Forgets its moments. */
@@ -23,7 +23,7 @@ function optimiser(name: string, params: Variables, moments: readonly string[], 
   return {
     step(grads) {
       steps++;
-      for (const [n, p] of params) update(p, grads.get(n)!, held.map(({ values }) => values.get(n)!), steps);
+      for (const [n, p] of params) if (grads.has(n)) update(p, grads.get(n)!, held.map(({ values }) => values.get(n)!), steps);
     },
     reset() {
       steps = 0;

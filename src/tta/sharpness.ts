@@ -5,7 +5,7 @@ import type { Gradients } from './optimiser.js';
 export function ascend(params: ReadonlyMap<string, Variable>, grads: Gradients, rho: number): () => void {
   const norm = scoped(() => Math.sqrt(sumOfSquares(grads.values()).dataSync()[0]));
   const before = [...params.values()].map((p) => [p, tf.keep(tf.clone(p))] as const);
-  if (norm > 0) for (const [name, p] of params) tf.tidy(() => p.assign(tf.add(p, tf.mul(grads.get(name)!, rho / norm))));
+  if (norm > 0) for (const [name, g] of grads) tf.tidy(() => params.get(name)!.assign(tf.add(params.get(name)!, tf.mul(g, rho / norm))));
   return () => before.forEach(([p, value]) => {
     p.assign(value);
     value.dispose();
