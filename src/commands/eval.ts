@@ -43,20 +43,14 @@ async function fromTable(args: Arguments, table: Table, out: Output): Promise<vo
   // Predictions made elsewhere may not say what the classes are called: their logits say how many there are.
   const labels = named.length === 0 && !first.done && first.value.kind === 'class' ? Array.from(first.value.logits, (_, c) => String(c)) : named;
   const meter = await openMeter(args, predictionKind(table), labels);
-  await measure(first.done ? rows : evenRows(table.name, labels.length, first.value, rows), meter);
+  await measure(first.done ? rows : from(first.value, rows), meter);
   await print(out, meter.results());
 }
 
-/** The rows from the first on. @throws GraftError (65) where one has more or fewer logits than there are classes */
-async function* evenRows(name: string, classes: number, first: Prediction, rest: AsyncIterable<Prediction>): AsyncGenerator<Prediction> {
-  let n = 0;
-  const even = (row: Prediction): Prediction => {
-    n++;
-    if (row.kind === 'class' && row.logits.length !== classes) throw dataError(`${name}: row ${n} has ${row.logits.length} logits where ${classes} classes are expected`);
-    return row;
-  };
-  yield even(first);
-  for await (const row of rest) yield even(row);
+/** The rows from the first on. */
+async function* from(first: Prediction, rest: AsyncIterable<Prediction>): AsyncGenerator<Prediction> {
+  yield first;
+  yield* rest;
 }
 
 async function fromModel(args: Arguments, table: Table, out: Output): Promise<void> {

@@ -13,7 +13,7 @@ test('predictions made elsewhere are measured: JSON lines of logits and labels, 
 test('rows of different width are refused', () => {
   const r = graft(['eval'], lines([{ logits: [2, 1, 0], label: 0 }, { logits: [0, 1], label: 1 }]));
   assert.equal(r.status, 65);
-  assert.match(r.stderr, /row 2 has 2 logits where 3 classes are expected/);
+  assert.match(r.stderr, /row 2: has 2 logits where there are 3 classes/);
 });
 
 test('so are tags: their entity types are found as they come', () => {

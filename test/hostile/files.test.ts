@@ -130,7 +130,7 @@ const TABLES: Record<string, Case[]> = {
   peft: [
     ['no configuration', () => model(BERT, altered('peft-methods/bert-lora', { 'adapter_config.json': null })), /adapter_config.json: no such file/, noInput],
     ['no weights', () => model(BERT, altered('peft-methods/bert-lora', { 'adapter_model.safetensors': null })), /has no adapter_model.safetensors/],
-    ['a rank that is none', () => model(BERT, peft({ r: [8] })), /r is \[8\], which is not read/],
+    ['a rank that is none', () => model(BERT, peft({ r: [8] })), /rank is \[8\], not a number/],
     ['another kind', () => model(BERT, peft({ peft_type: 'constructor' })), /"constructor" is not read/],
     ['a pattern of texts', () => model(BERT, peft({ rank_pattern: { query: 'x' } })), /rank_pattern is/],
     ['an adapter of another model', () => model(join(GOLDEN, 'models/gpt2-clm'), peft({})), /does not fit/],
@@ -148,7 +148,7 @@ const TABLES: Record<string, Case[]> = {
     ['layers that are not there', () => model(config({ num_hidden_layers: 3 })), /no tensor 'bert.encoder.layer.2/],
     ['sizes that do not divide', () => model(config({ num_attention_heads: 5 })), /5 heads .* do not divide/],
     ['weights of another size', () => model(config({ intermediate_size: 41 })), /'bert.encoder.layer.0.intermediate.dense.weight' is \[40,24\], by its config.json it is \[41,24\]/],
-    ['rotary parameters of no kind', () => model(config({ rope_parameters: { rope_theta: 'x' } }, 'llama-clm')), /rotary parameters give no frequencies/],
+    ['rotary parameters of no kind', () => model(config({ rope_parameters: { rope_theta: 'x' } }, 'llama-clm')), /rope_type 'default' needs a number 'rope_theta'/],
     ['an image of no size', () => model(config({ image_size: 1e9 }, 'vit-classify')), /'image_size' is 1000000000/],
     ['stages that do not match', () => model(config({ depths: [1] }, 'resnet-basic')), /hidden_sizes but 1 depths/],
     ['no weights', () => model(altered('models/bert-classify', { 'model.safetensors': null })), /neither model.safetensors nor/, noInput],
