@@ -38,7 +38,7 @@ function setUp(method: Partial<Method>, o: Partial<LoopOptions> = {}, start = 0.
   const logits = ({ x }: { x: Tensor2D }): Tensor => [...graft.tensors].filter(([n]) => n.startsWith('w')).map(([, t]) => tf.matMul(x, t as Tensor2D)).reduce((a, b) => tf.add(a, b));
   const events: LogEvent[] = [];
   const optimiser = new Optimiser({ kind: 'adamw', weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, momentum: 0, nesterov: false });
-  const p = { runtime: { logits, grafts: [graft] }, options: {} } as unknown as Preparation;
+  const p = { runtime: { logits, grafts: [graft], checkpoint: { names: () => [] } }, options: {} } as unknown as Preparation;
   const loop = new Loop(objective, points, p, graft, optimiser, { batchSize: 16, seed: 0, totalSteps: 20, accumulate: 1, clip: 0, rate: () => 0.05, ...o }, (e) => events.push(e));
   return { graft, loop, optimiser, events };
 }
