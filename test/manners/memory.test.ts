@@ -16,13 +16,13 @@ const MB = 1e6;
 const size = (short: number, long: number): number => (LONG ? long : short) * MB;
 
 const STREAMS: { name: string; args: string[]; parts: ReturnType<typeof pictures>; bytes: number; said?: RegExp }[] = [
-  { name: 'data select', args: ['data', 'select', '--where', 'label!=3'], parts: pictures(), bytes: size(200, 4000) },
-  { name: 'data sample', args: ['data', 'sample', '--fraction', '0.5'], parts: texts(), bytes: size(200, 4000) },
-  { name: 'data tail', args: ['data', 'tail', '-n', '100'], parts: pictures(), bytes: size(200, 4000) },
-  { name: 'data concat', args: ['data', 'concat'], parts: texts(), bytes: size(200, 4000) },
-  { name: 'data corrupt', args: ['data', 'corrupt', '--kind', 'brightness'], parts: pictures(), bytes: size(4, 40) },
-  { name: 'convert', args: ['convert', '--to', 'arrow'], parts: texts(), bytes: size(200, 4000) },
-  { name: 'eval of predictions', args: ['eval', '--metrics', 'accuracy'], parts: predictions(), bytes: size(200, 4000), said: /"metric":"accuracy"/ },
+  { name: 'data select', args: ['data', 'select', '--where', 'label!=3', '-q'], parts: pictures(), bytes: size(200, 4000) },
+  { name: 'data sample', args: ['data', 'sample', '--fraction', '0.5', '-q'], parts: texts(), bytes: size(200, 4000) },
+  { name: 'data tail', args: ['data', 'tail', '-n', '100', '-q'], parts: pictures(), bytes: size(200, 4000) },
+  { name: 'data concat', args: ['data', 'concat', '-q'], parts: texts(), bytes: size(200, 4000) },
+  { name: 'data corrupt', args: ['data', 'corrupt', '--kind', 'brightness', '-q'], parts: pictures(), bytes: size(4, 40) },
+  { name: 'convert', args: ['convert', '--to', 'arrow', '-q'], parts: texts(), bytes: size(200, 4000) },
+  { name: 'eval of predictions', args: ['eval', '--metrics', 'accuracy', '-q'], parts: predictions(), bytes: size(200, 4000), said: /"metric":"accuracy"/ },
   { name: 'eval with a model', args: ['eval', '-m', resnet, '--predictions', join(folder, 'p'), '-q'], parts: pictures(), bytes: size(4, 40), said: /"metric":"accuracy"/ },
   { name: 'tta', args: ['tta', '-m', resnet, '--method', 'bn-adapt', '-q'], parts: pictures(), bytes: size(4, 40) },
 ];
