@@ -111,14 +111,11 @@ export function restore(graft: ActiveGraft, { tensors, trained }: Snapshot): voi
   for (const t of graft.tensors.values()) t.dispose();
   graft.tensors.clear();
   for (const [name, stored] of tensors) {
-    const value = tf.keep(loadTensor(name, stored));
-    if (!Object.hasOwn(trained, name)) {
-      graft.tensors.set(name, value);
-      continue;
-    }
-    graft.tensors.set(name, tf.variable(value));
+    const value = tf.keep(loadTensor(name, stored)), isTrained = Object.hasOwn(trained, name);
+    // Buffers are variables too: running statistics move in place.
+    graft.tensors.set(name, tf.variable(value, isTrained));
     value.dispose();
-    graft.specs.set(name, { init: { kind: 'zeros' }, ...graft.specs.get(name), name, shape: stored.shape, ...trained[name] });
+    if (isTrained) graft.specs.set(name, { init: { kind: 'zeros' }, ...graft.specs.get(name), name, shape: stored.shape, ...trained[name] });
   }
   graft.bind();
 }

@@ -70,7 +70,8 @@ for (const name of Object.keys(LINES)) {
       assert.ok(found === older || found === bytes, `kill ${i + 1}: ${found?.length ?? 'no'} bytes`);
       older = found;
     }
-    assert.equal((await graftRun(LINES[name](out))).status, 0);
+    const last = await graftRun(LINES[name](out));
+    assert.equal(last.status, 0, last.stderr);
     assert.equal(bytesOf(out), bytes);
     const left = readdirSync(place).filter((f) => f.startsWith('.')).concat(name === 'train' ? readdirSync(`${out}.run`).filter((f) => f.startsWith('.')) : []);
     assert.deepEqual(left, []);

@@ -99,3 +99,18 @@ test('what is wrong with the data is said with its row', () => {
   assert.equal(missing.status, 65);
   assert.match(missing.stderr, /no column 'text'.*sentence, label/);
 });
+
+test('a network with running statistics goes on from its checkpoint with the same bytes', async () => {
+  const at = (name: string): string => join(folder, name), pictures = at('shapes.arrow'), net = at('net.safetensors'), resnet = 'fixtures/resnet', run = at('net-run');
+  must(['data', 'make', 'shapes10', '-n', '96', '--seed', '5', '-o', pictures]);
+  must(['init-adapter', '-m', resnet, '--method', 'full', '-o', net]);
+  const line = (out: string, ...more: string[]): string[] =>
+    ['train', '-m', resnet, '-g', net, '-d', pictures, '--objective', 'classify', '--steps', '8', '--batch-size', '16', '--threads', '2', '-q', '-o', out, ...more];
+  must(line(at('whole')));
+  const resumed = line(at('resumed'), '--checkpoint', run, '--checkpoint-every', '1', '--resume');
+  const stored = join(run, 'training.safetensors');
+  const status = await interruptWhen(resumed, 'SIGKILL', () => existsSync(stored));
+  assert.ok(status === null || status === 0, 'killed, or through before the signal came');
+  must(resumed);
+  assert.ok(readFileSync(at('resumed')).equals(readFileSync(at('whole'))));
+});
