@@ -5,6 +5,9 @@ import { concatenateLora } from './concatenate.js';
 import type { MergingMethod } from './method.js';
 import { weightedSum } from './task-vectors.js';
 
+/** Methods whose change is a product of their tensors: the mean of the factors is not the mean of the changes. */
+const FACTORED = new Set(['dora', 'adalora', 'vera', 'loha', 'lokr', 'poly']);
+
 /**
  * Grafts of one method for one model as one graft. LoRA changes are added exactly, by concatenation (`linear` divides by Σw,
  * `task-arithmetic` multiplies by λ); whole tensors (full, bitfit, heads) are merged element by element.
@@ -16,6 +19,7 @@ export function mergeGrafts(grafts: readonly Graft[], method: MergingMethod, wei
     if (other.method !== first.method) throw dataError(`a ${first.method} and a ${other.method} graft cannot become one; give --model to fold both into it`);
     if (first.base.type && other.base.type && first.base.headers !== other.base.headers) throw dataError('the grafts were made for different models');
   }
+  if (FACTORED.has(first.method)) throw usageError(`${first.method} grafts cannot be added up tensor by tensor: give --model to fold them into it, one after another`);
   const lora = first.method === 'lora';
   if (lora && method.name !== 'linear' && method.name !== 'task-arithmetic') throw needsModel(method.name);
   const total = weights.reduce((a, b) => a + b, 0);
