@@ -24,7 +24,7 @@ export function unsoundWeight({ checkpoint, grafts }: Pick<Runtime, 'checkpoint'
   return null;
 }
 
-const isFinite = (values: ArrayLike<number>): boolean => {
+export const isFinite = (values: ArrayLike<number>): boolean => {
   let nothing = 0;
   for (let i = 0; i < values.length; i++) nothing += values[i] * 0; // NaN times 0 and infinity times 0 are NaN
   return nothing === 0;

@@ -1,6 +1,7 @@
 import { baseOf } from '../adapters/base.js';
 import { pairNames, rankAt, scaleAt } from '../adapters/lora.js';
-import { usageError } from '../errors.js';
+import { dataError, usageError } from '../errors.js';
+import { isFinite } from '../finite.js';
 import type { Graft } from '../formats/graft.js';
 import type { Site } from '../models/site.js';
 import type { Start } from './initialiser.js';
@@ -23,6 +24,7 @@ export function startFromWeights({ graft, model, checkpoint }: Start, name: stri
   for (const site of sites) {
     const r = rankAt(site, config), s = scaleAt(site, config);
     const { M, m, n } = matrix(site, base.values(site.weight!), base.shape(site.weight!)!);
+    if (!isFinite(M)) throw dataError(`${checkpoint.path}: tensor '${site.weight}' holds values that are not finite (NaN or infinity); use an undamaged checkpoint`);
     if (r > Math.min(m, n)) throw usageError(`${name}: rank ${r} at ${site.name} is more than its ${m}×${n} weight has; give a smaller --rank to init-adapter`);
     if (!(s > 0)) throw usageError(`${name}: the scale at ${site.name} is ${s}; it must be positive`);
     const [A, B] = factors(site, part({ site, M, m, n, r, s }), r);

@@ -230,6 +230,7 @@ const TABLES: Record<string, Case[]> = {
     ['a log of lists', () => plot('curves', file('[1]\n'), '-o', '/dev/null'), /x:1: is not a JSON object/],
     ['a log without losses', () => plot('curves', file('{"step":1}\n'), '-o', '/dev/null'), /no event has the numbers/],
     ['metrics without that one', () => plot('bars', file('{"metric":"a","value":1}\n'), '--metric', 'b', '-o', '/dev/null'), /no metric 'b'; it has a/],
+    ['spectra of a matrix that is not finite', () => plot('spectra', file(safetensors({ w: { dtype: 'F32', shape: [1, 2], data_offsets: [0, 8] } }, new Uint8Array(Float32Array.of(1, NaN).buffer))), '-o', '/dev/null'), /x: tensor 'w' holds values that are not finite/],
     ['ranks of no graft', () => plot('ranks', file(safetensors({ w }, new Uint8Array(8))), '-o', '/dev/null'), /no low-rank sites/],
   ],
   eval: [
