@@ -8,27 +8,30 @@ const command: Command = {
   name: 'convert',
   summary: 'change the format of a file',
   description: [
-    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. graft: an adapter in the PEFT layout as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream.',
+    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. graft: an adapter in the PEFT layout as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream. jsonl: a table as JSON lines, to be read by people and other programs; bytes come as base64.',
   ],
   operands: { usage: '[FILE]', describe: 'what to convert; default: standard input' },
   options: {
     ...common('model', 'output', 'deps', 'columns'),
-    to: { type: 'string', describe: 'the format that comes out', choices: ['peft', 'graft', 'safetensors', 'arrow'], required: true },
+    to: { type: 'string', describe: 'the format that comes out', choices: ['peft', 'graft', 'safetensors', 'arrow', 'jsonl'], required: true },
     dtype: { type: 'string', describe: 'cast floats to this type', choices: ['f32', 'f16', 'bf16'] },
     ...common('progress', 'quiet'),
     shardSize: { type: 'string', metavar: 'SIZE', describe: 'largest weight file, e.g. 500MB or 5GB' },
   },
   examples: [
     { does: 'a graft for peft', command: 'graft convert --to peft topic.safetensors -o topic-peft/' },
+    { does: 'a table, to look at', command: 'graft convert --to jsonl test.arrow | head -n 3' },
     { does: 'half the size', command: 'graft convert --to safetensors --dtype bf16 --shard-size 2GB minilm/ -o minilm-bf16/' },
   ],
-  binary: () => true,
+  binary: (args) => args.to !== 'jsonl',
   async run(args) {
     if (args._.length > 1) throw usageError(`convert takes one file, not ${args._.length}`);
     const input: string = args._[0] ?? '-';
     const dtype = args.dtype ? (String(args.dtype).toUpperCase() as FloatDtype) : undefined;
     if (args.shardSize && args.to !== 'safetensors') throw usageError(`--shard-size is for checkpoints (--to safetensors), not --to ${args.to}`);
-    if (args.to === 'arrow') return dtype ? Promise.reject(usageError('--dtype is for weights, not for tables')) : toArrow(args, input);
+    if (dtype && (args.to === 'arrow' || args.to === 'jsonl')) throw usageError('--dtype is for weights, not for tables');
+    if (args.to === 'arrow') return toArrow(args, input);
+    if (args.to === 'jsonl') return toLines(args, input);
     if (args.to === 'safetensors') return toCheckpoint(args, input, dtype);
     return toAdapter(args, input, dtype);
   },
@@ -61,6 +64,14 @@ async function toArrow(args: Arguments, input: string): Promise<void> {
   const [{ openTable }, { writeTable }] = await Promise.all([import('../formats/table.js'), import('../data/write.js')]);
   const table = await openTable(input, { columns: args.columns });
   await writeTable(args.output, table.schema, table.batches());
+}
+
+async function toLines(args: Arguments, input: string): Promise<void> {
+  const [{ openTable }, { writeOutput }, { jsonLine }] = await Promise.all([import('../formats/table.js'), import('../formats/output.js'), import('../formats/jsonl.js')]);
+  const table = await openTable(input, { columns: args.columns });
+  await writeOutput(args.output, async (out) => {
+    for await (const rows of table.rows(1024)) await out.write(rows.map(jsonLine).join(''));
+  }, { text: true });
 }
 
 /** `500MB`, `5GB`: powers of ten, as transformers counts. */

@@ -84,3 +84,6 @@ function fits(value: unknown, type: DataType): boolean {
   if (DataType.isFloat(type)) return kind === 'integer' || kind === 'number';
   return kind === (DataType.isBool(type) ? 'boolean' : 'string');
 }
+
+/** A row as a line of JSON; bytes as base64. */
+export const jsonLine = (row: Row): string => `${JSON.stringify(row, (_, value: unknown) => (value instanceof Uint8Array ? Buffer.from(value).toString('base64') : ArrayBuffer.isView(value) ? Array.from(value as never) : value))}\n`;
