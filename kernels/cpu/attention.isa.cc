@@ -92,7 +92,54 @@ int64_t attentionScratch(int64_t Tk, int64_t width, bool gradient) {
   return gradient ? 5 * keys + 3 * block + 2 * kQueryBlock * kKeys : 2 * keys + 2 * block + kQueryBlock * kKeys;
 }
 
+namespace {
+
+/** Below so many queries the keys are read where they lie: transposing them would cost more than it saves. */
+constexpr int64_t kFew = 3;
+
+/** One query after another over keys in place; `s` holds a row of scores. */
+void forwardFew(const AttentionHead& h, int64_t begin, int64_t end, float* s, float* out, float* stats) {
+  const int64_t whole = h.width / kLanes * kLanes;
+  for (int64_t i = begin; i < end; i++) {
+    const float* q = h.q + i * h.qStep;
+    float* o = out + i * h.qStep;
+    const int64_t keys = keysFor(h, i, i + 1);
+    float top = -__builtin_inff();
+    for (int64_t j = 0; j < keys; j++) {
+      const float* k = h.k + j * h.kStep;
+      vf sum = {};
+      for (int64_t d = 0; d < whole; d += kLanes) sum += load(q + d) * load(k + d);
+      float x = vsum(sum);
+      for (int64_t d = whole; d < h.width; d++) x += q[d] * k[d];
+      x = x * h.scale + (h.keyBias ? h.keyBias[j] : 0) + (h.causal && j > i + h.Tk - h.Tq ? kMasked : 0);
+      s[j] = x;
+      if (x > top) top = x;
+    }
+    for (int64_t j = keys; j < wide(keys); j++) s[j] = -__builtin_inff();
+    const uint32_t hash = rowHash(h.drop, i);
+    vf total = {};
+    for (int64_t j = 0; j < keys; j += kLanes) {
+      const vf p = vexp(load(s + j) - top);
+      store(s + j, undropped(h.drop, hash, j, p));
+      total += p;
+    }
+    const float all = vsum(total), scale = h.drop.keep / all;
+    for (int64_t d = 0; d < h.width; d++) o[d] = 0;
+    for (int64_t j = 0; j < keys; j++) {
+      const float* v = h.v + j * h.kStep;
+      const float p = s[j] * scale;
+      for (int64_t d = 0; d < whole; d += kLanes) store(o + d, load(o + d) + p * load(v + d));
+      for (int64_t d = whole; d < h.width; d++) o[d] += p * v[d];
+    }
+    stats[2 * i] = top;
+    stats[2 * i + 1] = all;
+  }
+}
+
+}  // namespace
+
 void attentionForward(const AttentionHead& h, int64_t begin, int64_t end, float* scratch, float* out, float* stats) {
+  if (h.Tq <= kFew) return forwardFew(h, begin, end, scratch, out, stats);
   const int64_t padded = wide(h.width);
   float *kt = scratch, *v = kt + h.width * wide(h.Tk), *q = v + h.Tk * padded, *o = q + kQueryBlock * padded, *s = o + kQueryBlock * padded;
   transposeRows(h.k, h.kStep, h.Tk, h.width, kt);

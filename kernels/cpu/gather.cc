@@ -175,3 +175,22 @@ GRAFT_EXPORT(topK) {
     }
   });
 }
+
+/**
+ * putRows(into, rows, width, lengths, to): block i of lengths[i] rows of `rows` replaces those of `into` from row to[i] on, in place.
+ */
+GRAFT_EXPORT(putRows) {
+  using namespace graft;
+  const int64_t width = args.integer(2);
+  const std::vector<int64_t> lengths = args.ints(3), to = args.ints(4);
+  Scratch scratch;
+  const int64_t room = args.count(0) / std::max<int64_t>(1, width), n = std::accumulate(lengths.begin(), lengths.end(), int64_t(0));
+  if (lengths.size() != to.size()) fail("putRows: %zu lengths and %zu places", lengths.size(), to.size());
+  float* y = args.outF32(0, elements({room, width}));
+  const float* x = args.f32(1, scratch, elements({n, width}));
+  for (size_t i = 0; i < to.size(); i++) {
+    if (lengths[i] < 0 || to[i] < 0 || to[i] > room - lengths[i]) fail("putRows: rows %lld and %lld more do not fit into %lld", static_cast<long long>(to[i]), static_cast<long long>(lengths[i]), static_cast<long long>(room));
+    std::memcpy(y + to[i] * width, x, size_t(lengths[i] * width) * 4);
+    x += lengths[i] * width;
+  }
+}

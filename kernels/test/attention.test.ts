@@ -5,7 +5,7 @@ import { agrees, data, gradientHolds, random, skip, start, type Data } from './a
 
 before(start);
 
-interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number; rate?: number; lengths?: number[] }
+interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number; rate?: number; lengths?: number[]; filled?: number[] }
 
 const padded = (...lengths: number[]) => (Tk: number): number[][] => lengths.map((n) => Array.from({ length: Tk }, (_, j) => Number(j < n)));
 
@@ -38,15 +38,23 @@ const HIDDEN: Case[] = [
 const inputs = ({ B, Tq, Tk, H, Hkv, dh }: Case): Data[] => [
   random([B, Tq, H, dh]), random([B, Tk, Hkv, dh], 'float32', 1.2), random([B, Tk, Hkv, dh], 'float32', 0.8)];
 
-const run = ({ B, Tk, mask, causal, scale, rate = 0, lengths }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
+const run = ({ B, Tk, mask, causal, scale, rate = 0, lengths, filled }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
   const keyMask = mask ? (tf.tensor(data(mask.flat()).values, [B, Tk]) as Tensor2D) : null;
-  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, lengths, dropout: dropoutMask(rate, 'weights', 1), ...(scale && { scale }) });
+  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, lengths, filled, dropout: dropoutMask(rate, 'weights', 1), ...(scale && { scale }) });
 };
 
 const name = ({ mask, ...c }: Case): string => `${JSON.stringify(c)}${mask ? ' masked' : ''}`;
 
+/** Rows whose keys are not all there. */
+const ROOM: Case[] = [
+  { B: 3, Tq: 1, Tk: 40, H: 4, Hkv: 2, dh: 20, filled: [1, 40, 33], causal: true },
+  { B: 2, Tq: 1, Tk: 300, H: 2, Hkv: 2, dh: 64, filled: [299, 130], causal: true },
+  { B: 2, Tq: 6, Tk: 20, H: 2, Hkv: 1, dh: 8, filled: [6, 17], causal: true },
+  { B: 2, Tq: 3, Tk: 9, H: 2, Hkv: 2, dh: 9, filled: [5, 9] },
+];
+
 test('attention equals its reference', { skip }, () => {
-  for (const c of [...CASES, ...HIDDEN]) agrees(name(c), run(c), inputs(c), { tolerance: 2e-6 });
+  for (const c of [...CASES, ...HIDDEN, ...ROOM]) agrees(name(c), run(c), inputs(c), { tolerance: 2e-6 });
 });
 
 test('its gradients equal those of the reference', { skip }, () => {
@@ -72,6 +80,12 @@ test('lengths that do not add up are refused', { skip }, () => {
   const t = tf.zeros([1, 5, 1, 4]) as Tensor4D;
   assert.throws(() => attention(t, t, t, { lengths: [2, 4] }), /texts of 6 tokens in q of shape \[1,5,1,4\]/);
   assert.throws(() => attention(t, t, t, { lengths: [5, 0] }), /the starts of 2 texts are wrong/);
+});
+
+test('more keys than there is room for are refused', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  const t = tf.zeros([2, 5, 1, 4]) as Tensor4D;
+  for (const filled of [[5, 6], [0, 5], [5]]) assert.throws(() => attention(t, t, t, { filled }), /the filled keys of 2 rows are wrong/);
 });
 
 test('large scores do not overflow', { skip }, () => {

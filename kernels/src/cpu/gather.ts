@@ -1,5 +1,6 @@
 /** Kernels that read, add or make rows by index. */
 import * as tf from '@tensorflow/tfjs-core';
+import { defineKernel } from '../backend.js';
 import { castTo } from './elementwise.js';
 import { stridesOf } from './move.js';
 import { defineNumeric, typeOf, type NativeType } from './numeric.js';
@@ -64,4 +65,11 @@ defineNumeric<Range>('Range', ({ attrs: { start, stop, step, dtype }, backend })
   const by = stop < start && step === 1 ? -1 : step;
   for (let i = 0; i < values.length; i++) values[i] = i === 0 ? start : values[i - 1] + by;
   return backend.make(values, [values.length], dtype);
+});
+
+interface Put { width: number; lengths: readonly number[]; to: readonly number[] }
+
+defineKernel<Put>('GraftPutRows', ({ inputs: { into, rows }, attrs: { width, lengths, to }, backend }) => {
+  backend.native.putRows(backend.handle(into), backend.handle(rows), width, lengths, to);
+  return [];
 });

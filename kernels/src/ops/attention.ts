@@ -13,6 +13,8 @@ export interface AttentionOptions {
   dropout?: Mask | null;
   /** Texts of these lengths stand one after another in q, k and v, [1, Σ lengths, H, dh]; each sees itself alone. No keyMask then. */
   lengths?: readonly number[];
+  /** Only so many of each row's Tk keys are there, one number a row; what lies beyond is room for more. No keyMask then, and no gradient. */
+  filled?: readonly number[];
 }
 
 /**
@@ -20,9 +22,13 @@ export interface AttentionOptions {
  * head h reads key head ⌊h·Hkv/H⌋). Returns [B, Tq, H, dh]. The layout is what the projections write, so nothing is transposed.
  */
 export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions = {}): tf.Tensor4D {
-  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]), dropout, lengths } = options;
-  if (!hasKernel('Attention')) return lengths ? apart(q, k, v, { ...options, scale }, lengths) : reference(q, k, v, { ...options, scale });
-  const attrs = { causal, scale, ...(lengths && { lengths }), ...(dropout ?? NOTHING) };
+  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]), dropout, lengths, filled } = options;
+  if (!hasKernel('Attention')) {
+    if (filled) return ofFilled(q, k, v, { ...options, scale }, filled);
+    return lengths ? apart(q, k, v, { ...options, scale }, lengths) : reference(q, k, v, { ...options, scale });
+  }
+  const attrs = { causal, scale, ...(lengths && { lengths }), ...(filled && { filled }), ...(dropout ?? NOTHING) };
+  if (filled) return runKernel<tf.Tensor[]>('Attention', { q, k, v }, attrs)[0] as tf.Tensor4D;
   return withGradient<tf.Tensor4D>(
     { q, k, v },
     (save) => {
@@ -50,6 +56,14 @@ function apart(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: Attentio
     rows += n * q.shape[2];
     return out;
   }), 1) as tf.Tensor4D;
+}
+
+/** Row by row, over the keys that are there. */
+function ofFilled(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions & { scale: number }, filled: readonly number[]): tf.Tensor4D {
+  return tf.concat(filled.map((n, b) => {
+    const [keys, values] = [k, v].map((t) => tf.slice(t, [b, 0, 0, 0], [1, n, -1, -1]));
+    return reference(tf.slice(q, [b, 0, 0, 0], [1, -1, -1, -1]), keys, values, options);
+  })) as tf.Tensor4D;
 }
 
 function reference(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, { keyMask: mask, causal, scale, dropout }: AttentionOptions & { scale: number }, firstRow = 0): tf.Tensor4D {

@@ -43,7 +43,7 @@ export function sgdStep(param: tf.Variable, grad: tf.Tensor, momentum: tf.Variab
 }
 
 /** Gives a variable memory that nobody else reads: another tensor may share it, and a mapped weight is read-only. */
-function own(variable: tf.Variable): void {
+export function own(variable: tf.Variable): void {
   const { backend } = tf.engine();
   if (backend.refCount(variable.dataId) > 1 || isFrozen(variable)) tf.tidy(() => variable.assign(runKernel('GraftCopy', { x: variable })));
 }
