@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { commandSummaries, loadCommand } from '../src/commands/registry.js';
 import { TOUR } from '../src/man.js';
-import { scratch } from './support/tiny.js';
+import { jsonLines, must, scratch, tinyDecoder, tinyRows } from './support/tiny.js';
 
 /** The examples of all commands, run as they stand in the manual, in the folder a reader would have after those before them. */
-const ORDER = ['data', 'init-model', 'init-adapter', 'svd-init', 'train', 'merge', 'tta', 'eval', 'plot', 'inspect', 'convert', 'methods', 'completion'];
+const ORDER = ['data', 'init-model', 'init-adapter', 'svd-init', 'train', 'merge', 'tta', 'eval', 'generate', 'plot', 'inspect', 'convert', 'methods', 'completion'];
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = scratch();
@@ -22,6 +22,10 @@ before(async () => {
   symlinkSync(join(root, 'fixtures/resnet'), join(folder, 'resnet'));
   copyFileSync(join(root, 'fixtures/configs/encoder.json'), join(folder, 'config.json'));
   copyFileSync(join(root, 'fixtures/encoder/tokenizer.json'), join(folder, 'tokenizer.json'));
+  mkdirSync(join(folder, 'small'));
+  symlinkSync(tinyDecoder(join(folder, 'small')), join(folder, 'gpt2'));
+  must(['init-adapter', '-m', join(folder, 'gpt2'), '--method', 'lora', '-o', join(folder, 'story.safetensors')]);
+  jsonLines(join(folder, 'prompts.jsonl'), tinyRows(5, 1).map(({ text }) => ({ prompt: text })));
   writeFileSync(join(folder, 'merge.yml'), 'merge_method: slerp\nbase_model: a\nmodels: [{model: a}, {model: b}]\nparameters: {t: [0, 0.5, 1]}\n');
   writeFileSync(join(folder, 'reviews.tsv'), 'a fine film\tgood\na dull one\tbad\n');
   writeFileSync(join(folder, 'TREC.train'), 'DESC:manner How did serfdom develop ?\nENTY:animal What fowl grabs the spotlight ?\n');

@@ -9,6 +9,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ default:
   merge: { summary: 'fold grafts into a model, or merge grafts or checkpoints', load: () => import('./merge.js') },
   tta: { summary: 'predict a stream while adapting to it', load: () => import('./tta.js') },
   eval: { summary: 'measure predictions', load: () => import('./eval.js') },
+  generate: { summary: 'continue prompts', load: () => import('./generate.js') },
   data: { summary: 'import, transform and corrupt data', load: () => import('./data.js') },
   plot: { summary: 'draw logs, metrics and grafts', load: () => import('./plot.js') },
   inspect: { summary: 'show what is in a file', load: () => import('./inspect.js') },

@@ -73,7 +73,7 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
   const embed = (f: Forward, { ids, mask, types }: TextBatch) => {
     const tokens = enter(f, { x: word(f, ids), mask, prompts: 0 });
     const [B, T] = tokens.x.shape as number[];
-    const placed = tf.add(tokens.x, position(f, positions(f, T, places, firstPosition)));
+    const placed = tf.add(tokens.x, position(f, positions(f, tokens.x, places, firstPosition)));
     const kinds = types && segments > 1 ? tf.pad(types, [[0, 0], [T - types.shape[1], 0]]) : tf.zeros([B, T], 'int32');
     return { ...tokens, x: drop(f, norm(f, tf.add(placed, type(f, kinds)))) };
   };

@@ -1,6 +1,6 @@
 import { activate, attention, batchNorm, conv2d, dropout, dropoutMask, embedding, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
-import type { AttentionInput, Pass, Site, SiteCall, Tokens, Weights } from './site.js';
+import type { AttentionInput, Pass, Past, Site, SiteCall, Tokens, Weights } from './site.js';
 
 /** Where a forward pass finds its weights: float32 tensors by checkpoint name. */
 export interface WeightSource {
@@ -17,6 +17,8 @@ export interface ForwardOptions {
   /** Record the output of every block in `taps`. */
   taps?: boolean;
   route?: Pass['route'];
+  /** Earlier tokens of the rows, which this pass goes on from. */
+  past?: Past;
   /** Observes the input of linear and convolution sites before they run (data-driven initialisation). */
   observe?: (site: Site, x: Tensor) => void;
 }
@@ -64,8 +66,18 @@ export class Forward implements Pass {
   }
 
   /** What is added to the position of every token. */
-  get positionOffset(): number {
+  private get positionOffset(): number {
     return this.grafts.reduce((n, g) => n + g.positionOffset, 0);
+  }
+
+  /** Earlier tokens of the rows; null in a pass that starts from nothing and remembers nothing. */
+  get past(): Past | null {
+    return this.options.past ?? null;
+  }
+
+  /** Where row b's tokens begin. */
+  firstPosition(b: number): number {
+    return this.positionOffset + (this.past?.lengths[b] ?? 0);
   }
 
   /** Nothing in this pass needs to know which row a token is in. */
@@ -138,8 +150,10 @@ export class Forward implements Pass {
   }
 
   /** Per-head attention; grafts may extend keys and values or add to the result. Returns [B, Tq, H, dh]. */
-  attention(name: string, x: Tensor, input: AttentionInput): Tensor4D {
+  attention(name: string, x: Tensor, given: AttentionInput): Tensor4D {
     const site = this.site('attention', name);
+    const extended = this.past?.extend(name, given) ?? given;
+    const input = this.grafts.some((g) => g.attentionChange(site)) ? withoutRoom(extended) : extended;
     const mask = dropoutMask(this.modelRate(site.dropout), ...this.modelSeed('attention', name));
     let run = ({ q, k, v, ...o }: AttentionInput): Tensor4D => attention(q, k, v, { ...o, dropout: mask });
     for (const graft of this.grafts) {
@@ -149,7 +163,8 @@ export class Forward implements Pass {
         run = (i) => change({ site, input: i, base, x, pass: this });
       }
     }
-    return run(input);
+    const out = run(input);
+    return this.past ? tf.reshape(out, given.q.shape) : out;
   }
 
   /** What a sub-layer writes, before its residual addition. */
@@ -174,6 +189,7 @@ export class Forward implements Pass {
   /** The token sequence that enters the first block; grafts may lengthen it. */
   tokens(name: string, tokens: Tokens): Tokens {
     const site = this.site('tokens', name);
+    if (this.past?.lengths.some((n) => n > 0)) return tokens; // what goes before the text was read with it
     return this.grafts.reduce((t, g) => g.tokensChange(site)?.(t, this) ?? t, tokens);
   }
 
@@ -206,6 +222,14 @@ export class Forward implements Pass {
     if (!site) throw new Error(`the model did not declare site ${kind} ${name}`);
     return site;
   }
+}
+
+/** The keys that are there alone, for changes that put others beside them. */
+function withoutRoom({ filled, ...input }: AttentionInput): AttentionInput {
+  if (!filled) return input;
+  if (filled.some((n) => n !== filled[0])) throw new Error('rows of different lengths, and a change of their keys');
+  const kept = (t: Tensor4D): Tensor4D => tf.slice(t, [0, 0, 0, 0], [-1, filled[0], -1, -1]);
+  return { ...input, k: kept(input.k), v: kept(input.v) };
 }
 
 const indexes = new WeakMap<readonly Site[], Map<string, Site>>();

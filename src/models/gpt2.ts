@@ -29,7 +29,7 @@ export default function gpt2(checkpoint: Headers): Model {
 
   const embed = (f: Forward, { ids, mask }: TextBatch) => {
     const tokens = enter(f, { x: word(f, ids), mask, prompts: 0 });
-    return { ...tokens, x: drop(f, tf.add(tokens.x, position(f, positions(f, tokens.x.shape[1]!, places)))) };
+    return { ...tokens, x: drop(f, tf.add(tokens.x, position(f, positions(f, tokens.x, places)))) };
   };
   const backbone = (f: Forward, batch: Batch): Features => {
     const tokens = f.stem(() => embed(f, batch as TextBatch));

@@ -32,10 +32,10 @@ export default function llama(checkpoint: Headers): Model {
   const backbone = (f: Forward, batch: Batch): Features => {
     const { ids, mask } = batch as TextBatch;
     const tokens = f.stem(() => enter(f, { x: word(f, ids), mask, prompts: 0 }));
-    const length = tokens.x.shape[1]!;
-    if (length > window) throw dataError(`${length} tokens exceed the model's sliding window of ${window}; give a smaller --max-length`);
-    const { cos, sin } = angles(f.positionOffset, length);
-    return features(withoutPadding(f, batch as TextBatch, tokens, (x, { keys, atPositions }) => {
+    return features(withoutPadding(f, batch as TextBatch, tokens, (x, { keys, positions, atPositions }) => {
+      const length = positions.at(-1)! + 1;
+      if (length > window) throw dataError(`${length} tokens exceed the model's sliding window of ${window}; give a smaller --max-length`);
+      const { cos, sin } = angles(positions);
       const rotation = { cos: atPositions(cos), sin: atPositions(sin) };
       return norm(f, blocks.reduce((h, block) => block(f, h, keys, rotation), x));
     }), tokens);

@@ -4,8 +4,8 @@ import { isObject } from '../formats/json.js';
 import { count, real } from './config.js';
 import type { Headers } from './modules.js';
 
-/** Rotation angles of the positions from `start` on. */
-export type Rotation = (start: number, length: number) => { cos: Tensor2D; sin: Tensor2D };
+/** Rotation angles of some positions. */
+export type Rotation = (positions: readonly number[]) => { cos: Tensor2D; sin: Tensor2D };
 
 /**
  * Rotary position embedding (Su et al., 2021): position t turns the pair i of a head by t·f_i, f_i = θ^(-2i/dh), which `rope_scaling`
@@ -30,10 +30,10 @@ export function rope(checkpoint: Headers, headDim: number): Rotation {
   const theta = number('rope_theta', real(checkpoint, 'rope_theta', 10000));
   const scaled = (positions: number): Scaled => SCALINGS[type]({ theta, dim: headDim, context, trained, given, number }, positions);
   if (!scaled(1).frequencies.every(Number.isFinite)) throw dataError(`${path}/config.json: the rotary parameters give no frequencies: ${JSON.stringify({ rope_theta: theta, ...given })}`);
-  return (start, length) => {
-    const { frequencies, gain } = scaled(start + length);
-    const angles = Float32Array.from({ length: length * headDim }, (_, j) => (start + Math.floor(j / headDim)) * frequencies[(j % headDim) % frequencies.length]);
-    const table = (f: (angle: number) => number): Tensor2D => tf.tensor2d(angles.map((a) => gain * f(a)), [length, headDim]);
+  return (positions) => {
+    const { frequencies, gain } = scaled(Math.max(...positions) + 1);
+    const angles = Float32Array.from({ length: positions.length * headDim }, (_, j) => positions[Math.floor(j / headDim)] * frequencies[(j % headDim) % frequencies.length]);
+    const table = (f: (angle: number) => number): Tensor2D => tf.tensor2d(angles.map((a) => gain * f(a)), [positions.length, headDim]);
     return { cos: table(Math.cos), sin: table(Math.sin) };
   };
 }

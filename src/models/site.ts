@@ -71,6 +71,16 @@ export interface AttentionInput {
   scale: number;
   /** Texts of these lengths stand one after another, B = 1, and each sees itself alone; keyMask is null then. */
   lengths?: readonly number[];
+  /** How many keys of each row are there, where k and v have room for more. */
+  filled?: readonly number[];
+}
+
+/** Keys and values of tokens that earlier passes read, so that a pass computes only what is new. */
+export interface Past {
+  /** How many tokens of each row were read; the next one's position, but for what grafts add to it. */
+  readonly lengths: readonly number[];
+  /** The attention of this pass over the earlier tokens too, whose keys it remembers with the new ones. */
+  extend(site: string, input: AttentionInput): AttentionInput;
 }
 
 export interface AttentionCall {

@@ -1,4 +1,4 @@
-import { tf, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import type { Forward } from './forward.js';
 import type { Features } from './model.js';
@@ -17,13 +17,16 @@ export function joinHeads(x: Tensor4D): Tensor {
 }
 
 /**
- * Position ids [T] of a sequence that starts at `start`, grafts' offset added.
+ * Position ids of the tokens x [B, T, d] of texts that start at `start`, grafts' offset and earlier tokens added: [T], or [B, T] where
+ * rows go on from earlier ones.
  * @throws GraftError (65) when they do not fit a table of `rows`
  */
-export function positions(f: Forward, length: number, rows: number, start = 0): Tensor1D {
-  const first = start + f.positionOffset;
-  if (first + length > rows) throw dataError(`${length} tokens (prompts included) do not fit: the model has ${rows - first} positions; give a smaller --max-length`);
-  return tf.range(first, first + length, 1, 'int32');
+export function positions(f: Forward, x: Tensor, rows: number, start = 0): Tensor {
+  const [B, T] = x.shape as number[];
+  const first = Array.from({ length: f.past ? B : 1 }, (_, b) => start + f.firstPosition(b)), last = Math.max(...first);
+  if (last + T > rows) throw dataError(`${T} tokens (prompts included) do not fit: the model has ${rows - last} positions; give a smaller --max-length`);
+  const ids = tf.tensor2d(first.flatMap((p) => Array.from({ length: T }, (_, t) => p + t)), [first.length, T], 'int32');
+  return f.past ? ids : tf.reshape(ids, [T]);
 }
 
 /** The features at the input's own positions: what stands at prompts is dropped. */

@@ -21,7 +21,11 @@ export const TTA_EVENTS = {
   step: { step: 'the batch, 0 at the first; a run with --state counts on', entropy: 'mean over the batch', confidence: 'mean largest probability', accuracy: 'where the data has labels' },
 } as const;
 
-export interface LogEvent { event: keyof typeof TRAIN_EVENTS; [field: string]: unknown }
+export const GENERATE_EVENTS = {
+  batch: { prompts: 'rows of the batch', passes: 'of the model', tokens: 'computed in them, prompts included', generated: 'tokens of the responses' },
+} as const;
+
+export interface LogEvent { event: keyof typeof TRAIN_EVENTS | keyof typeof GENERATE_EVENTS; [field: string]: unknown }
 
 /** A section of a manual page. */
 export const describeEvents = (events: Record<string, Record<string, string>>): { title: string; items: { term: string; text: string }[] } => ({

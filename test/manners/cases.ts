@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LONG } from '../support/long.js';
-import { jsonLines, must, scratch, tinyBert, tinyRows } from '../support/tiny.js';
+import { jsonLines, must, scratch, tinyBert, tinyDecoder, tinyRows } from '../support/tiny.js';
 import { arrow, images, tinyResnet } from '../tta/support.js';
 
 export const GRAFT = fileURLToPath(new URL('../../../bin/graft.js', import.meta.url));
@@ -27,6 +27,9 @@ export async function cases(folder = scratch()): Promise<Case[]> {
   const bert = tinyBert(folder);
   mkdirSync(at('pictures'));
   const resnet = tinyResnet(at('pictures'));
+  mkdirSync(at('decoder'));
+  const decoder = tinyDecoder(at('decoder'));
+  const prompts = must(['convert', '--to', 'arrow', jsonLines(at('prompts.jsonl'), tinyRows(40, 2).map(({ text }) => ({ prompt: text })))]);
   const texts = jsonLines(at('texts.jsonl'), tinyRows(200, 1));
   const pictures = await arrow(images(64, 1).map((image, i) => ({ image, label: i % 4, domain: ['fog', 'snow'][i >> 5] })));
   writeFileSync(at('pictures.arrow'), pictures);
@@ -46,6 +49,7 @@ export async function cases(folder = scratch()): Promise<Case[]> {
     { name: 'merge grafts', args: ['merge', '-g', start, '-g', '-'], stdin: graft, makes: 'binary' },
     { name: 'merge models', args: ['merge', bert, bert], makes: 'directory' },
     { name: 'tta', args: ['tta', '-m', resnet, '--batch-size', '16'], stdin: pictures, makes: 'binary' },
+    { name: 'generate', args: ['generate', '-m', decoder, '--max-new', '4', '--batch-size', '8'], stdin: prompts, makes: 'binary' },
     { name: 'eval with a model', args: ['eval', '-m', bert, '-g', start, '-d', texts], makes: 'text' },
     { name: 'eval of predictions', args: ['eval', '--metrics', 'accuracy'], stdin: readFileSync(predictions), makes: 'text' },
     { name: 'data import', args: ['data', 'import', '--format', 'csv'], stdin: Buffer.from(`text,label\n${tinyRows(300, 3).map((r) => `${r.text},${r.label}\n`).join('')}`), makes: 'binary', lines: true },
@@ -57,13 +61,14 @@ export async function cases(folder = scratch()): Promise<Case[]> {
     { name: 'methods', args: ['methods'], makes: 'print' },
     { name: 'completion', args: ['completion', 'bash'], makes: 'print' },
     { name: 'convert to arrow', args: ['convert', '--to', 'arrow'], stdin: pictures, makes: 'binary' },
+    { name: 'convert to jsonl', args: ['convert', '--to', 'jsonl'], stdin: pictures, makes: 'text' },
     { name: 'convert to graft', args: ['convert', '--to', 'graft', '--dtype', 'bf16'], stdin: graft, makes: 'binary' },
     { name: 'convert to peft', args: ['convert', '--to', 'peft'], stdin: graft, makes: 'directory' },
     { name: 'convert a checkpoint', args: ['convert', '--to', 'safetensors', '--dtype', 'bf16', bert], makes: 'directory' },
   ];
 }
 
-const TELLING = ['train', 'tta', 'merge into a model', 'merge grafts', 'data select', 'data shuffle', 'eval of predictions', 'plot', 'methods', 'convert to peft'];
+const TELLING = ['train', 'tta', 'generate', 'merge into a model', 'merge grafts', 'data select', 'data shuffle', 'eval of predictions', 'plot', 'methods', 'convert to peft'];
 
 /** All cases in the long version, otherwise one for each way in which they write: for what they share. */
 export const telling = (all: readonly Case[]): Case[] => all.filter((c) => LONG || TELLING.includes(c.name));

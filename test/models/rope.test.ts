@@ -17,7 +17,7 @@ for (const [name, { config, length, positions, cos, sin }] of Object.entries(cas
   test(`${name}: rotations as transformers computes them`, () => {
     const rotation = rope(headers(config), dim);
     const rows = (start: number, n: number): [number[], number[]] => {
-      const tables = rotation(start, n);
+      const tables = rotation(Array.from({ length: n }, (_, t) => start + t));
       return [tables.cos, tables.sin].map((t) => [...t.dataSync()]) as [number[], number[]];
     };
     const whole = rows(0, length);

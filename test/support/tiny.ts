@@ -74,6 +74,17 @@ export function tinyBert(folder: string): string {
   return path;
 }
 
+/** A blank two-layer decoder whose tokeniser puts nothing around a text, in a folder of its own. @returns the checkpoint's path */
+export function tinyDecoder(folder: string): string {
+  const { post_processor: _, ...tokenizer } = TOKENIZER, [config, words, path] = ['gpt2.json', 'tokenizer.json', 'gpt2'].map((f) => join(folder, f));
+  writeFileSync(config, JSON.stringify({
+    architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', n_embd: 32, n_layer: 2, n_head: 4, n_positions: 64, vocab_size: WORDS.length, initializer_range: 0.3, eos_token_id: 3, tie_word_embeddings: true,
+  }));
+  writeFileSync(words, JSON.stringify({ ...tokenizer, post_processor: null }));
+  must(['init-model', '-c', config, '-o', path, words]);
+  return path;
+}
+
 /** Sentences of random words whose label is whether the words of the first half outnumber the others. */
 export function tinyRows(n: number, seed: number): { text: string; label: number }[] {
   const rng = new Rng('rows', seed);

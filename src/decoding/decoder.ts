@@ -1,0 +1,63 @@
+import { scoped } from '@graft/kernels';
+import { disposeBatch, padBatch } from '../data/encode.js';
+import { GraftError } from '../errors.js';
+import { unsoundWeight } from '../finite.js';
+import type { Batch } from '../models/model.js';
+import type { Pass } from '../models/site.js';
+import type { Runtime } from '../runtime.js';
+import { KeyValueCache } from './cache.js';
+
+/** Counts that efficiency is judged by, machine or not. */
+export interface Counts { passes: number; tokens: number }
+
+/** Texts that grow together: logits of what follows each, a pass of the model at a time. */
+export class Decoder {
+  private readonly cache: KeyValueCache;
+  /** The prompt each growing text came from. */
+  private owners: number[];
+  readonly counts: Counts = { passes: 0, tokens: 0 };
+
+  /** @param reserve most tokens that will follow a prompt @param route what routed methods choose by, for each prompt */
+  constructor(private readonly runtime: Runtime, private readonly prompts: readonly (readonly number[])[], reserve: number, private readonly route: Pass['route']) {
+    this.cache = new KeyValueCache(prompts.length, reserve);
+    this.owners = prompts.map((_, i) => i);
+  }
+
+  /** Whether prompts of different lengths can grow together: nothing in a pass needs to know which row a token is in. */
+  static batches = (runtime: Runtime): boolean => runtime.forward().tokenwise;
+
+  /** Reads the prompts: the logits [V] of each one's next token. */
+  start(): Float32Array[] {
+    return this.pass(this.prompts);
+  }
+
+  /** Goes on from these of the growing texts, each by a token. */
+  next(choices: readonly { parent: number; token: number }[]): Float32Array[] {
+    this.select(choices.map((c) => c.parent));
+    return this.pass(choices.map((c) => [c.token]));
+  }
+
+  /** Only these go on, in this order; one may occur several times. */
+  select(rows: readonly number[]): void {
+    this.cache.select(rows);
+    this.owners = rows.map((r) => this.owners[r]);
+  }
+
+  dispose(): void {
+    this.cache.dispose();
+  }
+
+  private pass(texts: readonly (readonly number[])[]): Float32Array[] {
+    const inputs = padBatch(texts.map((ids) => ({ ids: [...ids], types: ids.map(() => 0) })), 0);
+    const T = inputs.ids.shape[1];
+    const route = Object.fromEntries(Object.entries(this.route).map(([key, values]) => [key, this.owners.map((o) => values[o])]));
+    const logits = scoped(() => this.runtime.logits(inputs as Batch, { past: this.cache, route }, Int32Array.from(texts, (ids, b) => b * T + ids.length - 1)).dataSync<'float32'>());
+    this.cache.commit();
+    disposeBatch(inputs as never);
+    this.counts.passes++;
+    this.counts.tokens += texts.reduce((n, ids) => n + ids.length, 0);
+    const V = logits.length / texts.length, rows = texts.map((_, b) => logits.slice(b * V, (b + 1) * V));
+    if (!rows.every((row) => Number.isFinite(row[0]))) throw unsoundWeight(this.runtime) ?? new GraftError('the logits are not finite; the graft may have diverged in training');
+    return rows;
+  }
+}
