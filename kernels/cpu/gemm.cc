@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "elementwise.h"
+#include "few-rows.h"
 #include "panels.h"
 
 namespace graft {
@@ -78,7 +79,31 @@ static void depthBlock(const Operand& a, const float* pb, int64_t p, int64_t dep
   });
 }
 
+/** Whether A B can be had without packing B, and is cheaper so. */
+static bool hasFewRows(const Operand& a, const Operand& b, int64_t m) {
+  return m <= kFewRows && a.storage == Storage::F32 && a.columnStride == 1 && (b.rowStride == 1 || b.columnStride == 1);
+}
+
+static void fewRows(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
+  float* raw = e.before ? e.before : c;
+  const auto* x = static_cast<const float*>(a.data);
+  parallelFor(n, up(32768 / std::max<int64_t>(1, k) + 1, 64), [&](int64_t begin, int64_t end) {
+    if (b.rowStride == 1 && b.columnStride == k) rowsByColumns(x, a.rowStride, m, b.data, int(b.storage), k, begin, end, raw, n);
+    else rowsByRows(x, a.rowStride, m, b.data, int(b.storage), k, n, begin, end, raw, n);
+    for (int64_t i = 0; i < m; i++) {
+      for (int64_t j = begin; j < end; j++) {
+        float y = raw[i * n + j] * e.alpha;
+        if (e.add) y += e.add[i * n + j];
+        if (e.bias) y += e.bias[j];
+        raw[i * n + j] = y;
+      }
+      if (e.activation >= 0) unaryLoop(e.activation, raw + i * n + begin, c + i * n + begin, end - begin, 0, 0);
+    }
+  });
+}
+
 void gemm(const Operand& a, const Operand& b, const float* packed, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
+  if (hasFewRows(a, b, m)) return fewRows(a, b, m, n, k, c, e);
   int mr, nr;
   gemmTile(&mr, &nr);
   const int64_t columns = packed ? std::max<int64_t>(n, 1) : kColumns;
@@ -170,5 +195,6 @@ GRAFT_EXPORT(product) {
   if (!args.none(10)) e.bias = args.f32(10, scratch, n);
   e.activation = int(args.integer(11));
   if (!args.none(12)) e.before = args.outF32(12, m * n);
-  gemm(a, b, keptPacked(args.buffer(1), b, tb, n, k), m, n, k, args.outF32(2, m * n), e);
+  const float* packed = hasFewRows(a, b, m) ? nullptr : keptPacked(args.buffer(1), b, tb, n, k);
+  gemm(a, b, packed, m, n, k, args.outF32(2, m * n), e);
 }
