@@ -1,8 +1,8 @@
-import { Field, Float32, Float64, Int32, List, Schema, Utf8, type RecordBatch } from 'apache-arrow';
+import { Bool, Field, Float32, Float64, Int32, List, Schema, Utf8, type RecordBatch } from 'apache-arrow';
 import { dataError } from './errors.js';
 import { withClassLabel } from './formats/features.js';
 import { parseJson } from './formats/json.js';
-import { batchOf, type Row } from './formats/rows.js';
+import { batchOf, isTrue, type Row } from './formats/rows.js';
 import type { Table } from './formats/table.js';
 import { argmax } from './metrics/classification.js';
 import type { Prediction } from './metrics/metric.js';
@@ -15,7 +15,7 @@ import type { Prediction } from './metrics/metric.js';
 export type PredictionKind = Prediction['kind'];
 
 /** Columns of the data that travel with the predictions. */
-const CARRIED = { id: () => new Utf8(), label: () => new Int32(), domain: () => new Utf8(), task: () => new Utf8(), severity: () => new Int32(), round: () => new Int32() };
+const CARRIED = { id: () => new Utf8(), label: () => new Int32(), domain: () => new Utf8(), task: () => new Utf8(), severity: () => new Int32(), round: () => new Int32(), is_ood: () => new Bool() };
 
 const OWN: Record<PredictionKind, () => Field[]> = {
   class: () => [new Field('logits', new List(new Field('item', new Float32()))), new Field('pred', new Int32()), new Field('batch', new Int32())],
@@ -44,6 +44,7 @@ export function carried(schema: Schema, row: Row): Row {
   const out: Row = {};
   for (const name of Object.keys(CARRIED)) if (schema.names.includes(name)) out[name] = row[name] ?? null;
   if (typeof out.label === 'string') out.label = null; // not the model's: its own classes are numbers by now
+  if (out.is_ood !== undefined && out.is_ood !== null) out.is_ood = isTrue(out.is_ood);
   if (out.id !== undefined && out.id !== null) out.id = String(out.id);
   return out;
 }

@@ -18,6 +18,7 @@ const command: Command = {
   examples: [
     { does: 'two training runs', command: 'graft plot curves random=random.jsonl eva=eva.jsonl -o loss.svg' },
     { does: 'error by corruption', command: 'graft plot bars source=source.jsonl tent=tent.jsonl --metric error -o error.png' },
+    { does: 'two methods over a stream', command: 'graft plot tta source=source.arrow tent=tent.arrow -o stream.svg' },
     { does: 'where EVA put the ranks', command: 'graft plot ranks eva.safetensors -o ranks.svg' },
   ],
   async run(args) {

@@ -16,6 +16,7 @@ const command: Command = {
     state: { type: 'string', writes: true, metavar: 'FILE', describe: 'what the method remembers between runs' },
     resetOn: { type: 'string', metavar: 'COLUMN', describe: 'start again from the source model where this column changes' },
     ...common('wait'),
+    resetEvery: { type: 'number', metavar: 'N', describe: 'start again from the source model every N batches; 1: every batch by itself', min: 1 },
     saveGraft: { type: 'string', incidental: true, writes: true, metavar: 'FILE', describe: 'write what was learnt as a graft' },
     ...common('log'),
     ...computing(),

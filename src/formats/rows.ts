@@ -76,3 +76,6 @@ function wide(value: unknown, type: DataType): unknown {
   if (DataType.isStruct(type)) return Object.fromEntries(type.children.map((f) => [f.name, wide(own(value as Row, f.name), f.type)]));
   return value;
 }
+
+/** A yes in a column of truth values, also one of numbers or, as --set makes them, of texts. */
+export const isTrue = (value: unknown): boolean => value === true || value === 'true' || Number(value) === 1;

@@ -8,7 +8,7 @@ export interface Picture {
   name: string;
   summary: string;
   options: OptionSpecs;
-  /** Reads a safetensors file rather than JSON lines. */
+  /** Reads files that are not JSON lines alone: `text` is empty. */
   binary?: boolean;
   /** @throws GraftError (65) where the inputs hold nothing to draw */
   draw(inputs: readonly PlotInput[], options: OptionValues): Promise<TopLevelSpec>;

@@ -6,6 +6,7 @@ const PICTURES: Record<string, () => Promise<{ default: Picture }>> = {
   bars: () => import('./bars.js'),
   ranks: () => import('./ranks.js'),
   spectra: () => import('./spectra.js'),
+  tta: () => import('./tta.js'),
 };
 
 export const pictureNames = (): string[] => Object.keys(PICTURES);

@@ -18,7 +18,7 @@ export const TRAIN_EVENTS = {
 } as const;
 
 export const TTA_EVENTS = {
-  step: { step: 'the batch, 0 at the first; a run with --state counts on', entropy: 'mean over the batch', confidence: 'mean largest probability', accuracy: 'where the data has labels' },
+  step: { step: 'the batch, 0 at the first; a run with --state counts on', entropy: 'mean over the batch', confidence: 'mean largest probability', accuracy: 'where the data has labels', drift: 'L2 distance of the adapted parameters from the source\'s, relative to the norm of those' },
 } as const;
 
 export const GENERATE_EVENTS = {

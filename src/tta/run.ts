@@ -1,4 +1,4 @@
-import { tf, type Tensor, type Tensor4D } from '@graft/kernels';
+import { scoped, sumOfSquares, tf, type Tensor, type Tensor4D } from '@graft/kernels';
 import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
 import { imageBatch, rawShape } from '../data/image-input.js';
@@ -55,12 +55,12 @@ async function adapt(args: Arguments): Promise<void> {
     const batches = streamBatches(table, args.batchSize, args.resetOn);
     for await (const { rows: given, group } of counted(batches, { label: 'tta', unit: 'image' }, (b) => b.rows.length)) {
       const rows = labels.length === 0 ? given : given.map((r) => ({ ...r, ...(r.label === null || r.label === undefined ? {} : { label: indexOf(r.label) }) }));
-      if (at.batches > 0 && group !== at.group) {
+      if (at.batches > 0 && (group !== at.group || at.batches % (args.resetEvery ?? Infinity) === 0)) {
         adaptation.dispose();
         adaptation = start();
       }
       const logits = await predict(runtime, source, adaptation, table, rows, at.batches);
-      log.write({ event: 'step', step: at.batches, ...describe(logits, rows) });
+      log.write({ event: 'step', step: at.batches, ...describe(logits, rows), ...(args.log ? drift(source, adaptation) : {}) });
       await writer.write(classBatch(schema, rows, logits, at.batches));
       at.batches++;
       at.group = group;
@@ -108,6 +108,16 @@ function describe(logits: Float32Array, rows: Row[]): Record<string, number> {
     const labels = rows.map((r) => r.label);
     if (labels.every((l) => typeof l === 'number')) said.accuracy = tf.mean(tf.cast(tf.equal(tf.argMax(z, -1), tf.tensor1d(labels, 'int32')), 'float32')).dataSync()[0];
     return said;
+  });
+}
+
+/** ‖θ - θ₀‖₂ / ‖θ₀‖₂ over the parameters the method changes; nothing for one that changes none. */
+function drift(source: Source, adaptation: Adaptation): Record<string, number> {
+  return scoped((): Record<string, number> => {
+    const learnt = adaptation.learnt(), names = source.parameters().filter((n) => learnt.has(n));
+    if (names.length === 0) return {};
+    const norm = (tensors: Tensor[]): number => Math.sqrt(sumOfSquares(tensors).dataSync()[0]);
+    return { drift: norm(names.map((n) => tf.sub(learnt.get(n)!, source.value(n)))) / norm(names.map((n) => source.value(n))) };
   });
 }
 

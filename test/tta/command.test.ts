@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { Field, Schema, Utf8 } from 'apache-arrow';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
@@ -95,6 +96,33 @@ test('--reset-on starts afresh where the column changes, also where a state was 
   const state = join(folder, 'reset.safetensors');
   const cut = [...await tta(fog.slice(0, 10), ...method, '--reset-on', 'domain', '--state', state), ...await tta(snow, ...method, '--reset-on', 'domain', '--state', state)];
   assert.deepEqual(cut, found);
+});
+
+test('--reset-every 1: every batch by itself', async () => {
+  const [method] = METHODS;
+  const alone = [...await tta(fog.slice(0, 4), ...method), ...await tta(fog.slice(4, 8), ...method), ...await tta(fog.slice(8), ...method)];
+  assert.deepEqual(logits(await tta(fog, ...method, '--reset-every', '1')), logits(alone));
+  assert.notDeepEqual(logits(await tta(fog, ...method, '--reset-every', '2')), logits(alone));
+});
+
+test('the log tells entropy, confidence, accuracy and, where something is learnt, the drift of the parameters', async () => {
+  const log = join(folder, 'log.jsonl');
+  const events = async (...method: string[]): Promise<Record<string, number>[]> => {
+    await tta(fog, ...method, '--log', log);
+    return readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+  };
+  const [still, moving] = [await events('--method', 'source'), await events(...METHODS[0])];
+  for (const e of [...still, ...moving]) assert.ok(e.entropy > 0 && e.entropy <= Math.log(4) && e.confidence >= 0.25 && e.confidence <= 1 && [0, 1, 2, 3, 4].includes(4 * e.accuracy), JSON.stringify(e));
+  assert.ok(still.every((e) => e.drift === undefined));
+  assert.ok(moving[0].drift > 0 && moving[2].drift > moving[0].drift && moving[2].drift < 0.1, JSON.stringify(moving.map((e) => e.drift)));
+  // The first step of Adam moves every trained element by the rate: 0.01·√n over ‖θ₀‖, and γ = 1, β = 0 in a blank network: ‖θ₀‖ = √(n/2).
+  assert.ok(Math.abs(moving[0].drift - 0.01 * Math.SQRT2) < 1e-4, `${moving[0].drift}`);
+});
+
+test('columns that mark unknown classes travel with the predictions, as truth values', async () => {
+  const marked = new Schema([...imageSchema.fields, new Field('is_ood', new Utf8())]);
+  const found = await run(await arrow(fog.map((r, i) => ({ ...r, is_ood: String(i % 2 === 1) })), marked), ['--method', 'source']);
+  assert.deepEqual(found.map((r) => r.is_ood), fog.map((_, i) => i % 2 === 1));
 });
 
 test('the predictions of a batch are out before the next is there', { timeout: 60_000 }, async () => {

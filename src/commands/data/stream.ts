@@ -8,6 +8,7 @@ import { settingNamed, settingNames, settings } from '../../data/streams/setting
 import type { StreamSetting } from '../../data/streams/stream.js';
 import { writeTable } from '../../data/write.js';
 import { usageError } from '../../errors.js';
+import { isTrue } from '../../formats/rows.js';
 import { kebab, type OptionSpecs } from '../../options.js';
 import type { Arguments } from '../command.js';
 import { openInput } from './rows.js';
@@ -41,9 +42,11 @@ function orderOf(setting: StreamSetting, held: HeldTable, args: Arguments): Uint
   const names = held.values('domain').map(String);
   const groups = new Map(groupsOf(names).map((rows) => [names[rows[0]], rows]));
   const domains = orderDomains([...groups.keys()], args.order).map((name) => ({ name, rows: groups.get(name)! }));
-  const column = (name: 'severity' | 'label'): number[] | null => (setting.needs.includes(name) ? held.values(name).map(Number) : null);
+  const column = (name: StreamSetting['needs'][number]): unknown[] | null => (setting.needs.includes(name) ? held.values(name) : null);
+  const numbers = (name: 'severity' | 'label'): number[] | null => column(name)?.map(Number) ?? null;
   const options = Object.fromEntries(Object.entries(setting.options).map(([name, spec]) => [name, args[name] ?? spec.default]));
-  return setting.order({ domains, severity: column('severity'), label: column('label') }, new Rng(args.seed, 'stream', setting.name), options);
+  const isOod = column('is_ood')?.map(isTrue) ?? null;
+  return setting.order({ domains, severity: numbers('severity'), label: numbers('label'), is_ood: isOod }, new Rng(args.seed, 'stream', setting.name), options);
 }
 
 /** The stream again and again, counted from 1. */

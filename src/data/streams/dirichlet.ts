@@ -1,4 +1,5 @@
 import type { Rng } from '@graft/kernels/random';
+import { byLabel } from './stream.js';
 
 /** No chunk of the stream may be shorter. */
 const SHORTEST_CHUNK = 10;
@@ -11,9 +12,7 @@ const MOST_TRIES = 1000;
  * @param label of every row of the table, by row number
  */
 export function dirichletOrder(rows: Uint32Array, label: readonly number[], delta: number, rng: Rng): Uint32Array {
-  const classes = new Map<number, number[]>();
-  for (const r of rows) classes.set(label[r], [...(classes.get(label[r]) ?? []), r]);
-  const sorted = [...classes.keys()].sort((a, b) => a - b).map((c) => classes.get(c)!);
+  const sorted = [...byLabel(rows, label).values()];
   if (delta === 0) return Uint32Array.from(sorted.flat());
   const shortest = Math.min(SHORTEST_CHUNK, Math.floor(rows.length / sorted.length / 2));
   for (let n = 0; n < MOST_TRIES; n++) {

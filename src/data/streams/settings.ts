@@ -1,8 +1,8 @@
 import { usageError } from '../../errors.js';
 import { dirichletOrder } from './dirichlet.js';
-import type { StreamRows, StreamSetting } from './stream.js';
-
-const flat = (parts: readonly ArrayLike<number>[]): Uint32Array => Uint32Array.from(parts.flatMap((p) => Array.from(p)));
+import { labelShift, longTail } from './imbalance.js';
+import { openSet } from './open-set.js';
+import { flat, type StreamRows, type StreamSetting } from './stream.js';
 
 /** CoTTA (Wang et al. 2022): all rows of one domain, then the next. */
 const continual: StreamSetting = {
@@ -32,15 +32,21 @@ const gradualSym: StreamSetting = {
   order: (rows) => bySeverity(rows, () => UP_AND_DOWN),
 };
 
+const deltaOption = { delta: { type: 'number', metavar: 'D', describe: 'concentration of the Dirichlet distribution; 0 sorts by label', default: 0.1, min: 0 } } as const;
+
 /** NOTE (Gong et al. 2022), RoTTA (Yuan et al. 2023): labels come in runs. */
 const correlated: StreamSetting = {
-  name: 'correlated', summary: 'like continual, with the labels of each domain in runs',
-  options: { delta: { type: 'number', metavar: 'D', describe: 'concentration of the Dirichlet distribution; 0 sorts by label', default: 0.1, min: 0 } },
-  needs: ['label'],
+  name: 'correlated', summary: 'like continual, with the labels of each domain in runs', options: deltaOption, needs: ['label'],
   order: ({ domains, label }, rng, { delta }) => flat(domains.map(({ rows }) => dirichletOrder(rows, label!, delta as number, rng))),
 };
 
-const SETTINGS: readonly StreamSetting[] = [continual, mixed, gradual, gradualSym, correlated];
+/** RMT (Döbler et al. 2023). */
+const mixedCorrelated: StreamSetting = {
+  name: 'mixed-correlated', summary: 'like mixed, with the labels in runs', options: deltaOption, needs: ['label'],
+  order: ({ domains, label }, rng, { delta }) => dirichletOrder(rng.shuffle(flat(domains.map((d) => d.rows))), label!, delta as number, rng),
+};
+
+const SETTINGS: readonly StreamSetting[] = [continual, mixed, gradual, gradualSym, correlated, mixedCorrelated, labelShift, longTail, openSet];
 
 export const settingNames = (): string[] => SETTINGS.map((s) => s.name);
 export const settings = (): readonly StreamSetting[] => SETTINGS;
