@@ -14,6 +14,7 @@ const command: Command = {
     method: { type: 'string', metavar: 'NAME', describe: 'how to adapt', default: 'tent' },
     batchSize: { type: 'number', metavar: 'N', describe: 'images adapted to at once', default: 200, min: 1 },
     state: { type: 'string', writes: true, metavar: 'FILE', describe: 'what the method remembers between runs' },
+    prepared: { type: 'string', writes: true, metavar: 'FILE', describe: 'what the method learnt from --source-data: read if the file is there, else written' },
     resetOn: { type: 'string', metavar: 'COLUMN', describe: 'start again from the source model where this column changes' },
     ...common('wait'),
     resetEvery: { type: 'number', metavar: 'N', describe: 'start again from the source model every N batches; 1: every batch by itself', min: 1 },

@@ -1,9 +1,10 @@
-import { crossEntropy, tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { crossEntropy, tf, type Tensor, type Tensor2D } from '@graft/kernels';
 import { learner } from './learner.js';
 import { entropy, marginOption, weightedMean } from './losses.js';
-import type { TtaMethod } from './method.js';
+import type { SourceBatch, TtaMethod } from './method.js';
 import type { Source } from './network.js';
 import { adam, adamOptions, type AdamConfig } from './optimiser.js';
+import { sourceOption } from './prepared.js';
 import { BATCH } from './statistics.js';
 
 interface Config extends AdamConfig, Record<string, unknown> { margin: number; similarity: number; lambda: number; sourceData?: string }
@@ -22,7 +23,7 @@ const eata: TtaMethod<Config> = {
     margin: marginOption(0.4),
     similarity: { type: 'number', describe: 'largest cosine similarity to the average of the selected predictions', default: 0.4, min: 0 },
     lambda: { type: 'number', describe: 'weight of the Fisher term, where --source-data is given', default: 1, min: 0 },
-    sourceData: { type: 'string', metavar: 'FILE', describe: 'images of the source domain without labels, for the Fisher information (about 2000)' },
+    sourceData: sourceOption('for the Fisher information (about 2000 will do)'),
   },
   prepare: fisher,
   start(source, { margin, similarity, lambda, ...rates }, _seed, F = new Map()) {
@@ -68,11 +69,11 @@ export function anchored(source: Source, theta: ReadonlyMap<string, Tensor>, F: 
 }
 
 /** F: the squared gradient of the cross-entropy to the model's own most likely classes, the mean over batches [B, H, W, 3]. */
-function fisher(source: Source, batches: Iterable<Tensor4D>): Map<string, Tensor> {
+function fisher(source: Source, batches: readonly SourceBatch[]): Map<string, Tensor> {
   const network = source.copy(source.affine(), BATCH);
   const F = new Map([...network.own].map(([name, v]) => [name, tf.tidy(() => tf.variable(tf.zerosLike(v), false))]));
   let count = 0;
-  for (const x of batches) {
+  for (const { pixels: x } of batches) {
     const { grads, kept } = network.gradients(() => {
       const z = network.logits(x);
       return { loss: tf.mean(crossEntropy(z, tf.argMax(z, -1) as tf.Tensor1D)), kept: z };

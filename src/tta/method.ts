@@ -1,4 +1,4 @@
-import type { Tensor, Tensor2D, Tensor4D } from '@graft/kernels';
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@graft/kernels';
 import type { Paper } from '../adapters/method.js';
 import type { OptionSpecs, OptionValues } from '../options.js';
 import type { Source } from './network.js';
@@ -19,14 +19,24 @@ export interface Adaptation {
   dispose(): void;
 }
 
+/** Images of the source domain: [B, H, W, 3] in [0, 1], and what they show, int32 [B], where the data says so for all of them. */
+export interface SourceBatch { pixels: Tensor4D; labels?: Tensor1D }
+
+/** What a method learnt from the source domain beforehand, by name. */
+export type Prepared = ReadonlyMap<string, Tensor>;
+
 /** A published method of test-time adaptation: one object in one file. */
 export interface TtaMethod<C extends OptionValues = OptionValues> {
   name: string;
   summary: string;
   paper: Paper | null;
   options: OptionSpecs;
-  /** What it learns from images of the source domain beforehand, by name: batches of those in the option `sourceData`, where that is given. */
-  prepare?(source: Source, batches: Iterable<Tensor4D>): Map<string, Tensor>;
+  /** What it learns beforehand from the images in the option `sourceData`, where that is given. */
+  prepare?(source: Source, batches: readonly SourceBatch[], config: C, seed: number): Map<string, Tensor>;
+  /** It cannot do without `prepare`. */
+  needsSource?: boolean;
+  /** `prepare` reads the labels. */
+  labelled?: boolean;
   /** @param prepared what `prepare` returned */
-  start(source: Source, config: C, seed: number, prepared?: ReadonlyMap<string, Tensor>): Adaptation;
+  start(source: Source, config: C, seed: number, prepared?: Prepared): Adaptation;
 }

@@ -1,5 +1,6 @@
 import { tf, variableGradients, type Tensor, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
 import { ActiveGraft } from '../adapters/active.js';
+import type { Method } from '../adapters/method.js';
 import { Forward, type ForwardOptions, type WeightSource } from '../models/forward.js';
 import type { Head, Model } from '../models/model.js';
 import type { Site } from '../models/site.js';
@@ -12,10 +13,17 @@ export class Source {
   /**
    * A copy of the network whose tensors named in `names` are its own variables, started from θ₀.
    * @param buffers names of tensors that are its own but not trained: statistics that move
+   * @param added trained tensors the checkpoint does not have, by name, with what they start from: a change of `with` finds them by `pass.weight`
    */
-  copy(names: readonly string[], statistics: Statistics, buffers: readonly string[] = []): Network {
-    const own = [...names.map((n) => [n, ownVariable(this.value(n), true)] as const), ...buffers.map((n) => [n, ownVariable(this.value(n), false)] as const)];
-    return new Network(this, new Map(own), statistics);
+  copy(names: readonly string[], statistics: Statistics, buffers: readonly string[] = [], added: ReadonlyMap<string, Tensor> = new Map()): Network {
+    const start = (n: string): Tensor => added.get(n) ?? this.value(n);
+    const own = [...names, ...added.keys()].map((n) => [n, ownVariable(start(n), true)] as const);
+    return new Network(this, new Map([...own, ...buffers.map((n) => [n, ownVariable(this.value(n), false)] as const)]), statistics);
+  }
+
+  /** The same model with one more change of its forward pass, below those of the copies made of it. */
+  with(change: Method): Source {
+    return new Source(this.model, this.weights, [...this.grafts, new ActiveGraft(change, {}, this.model, null, new Map(), new Map())], this.head);
   }
 
   /** The tensor θ₀ has under a checkpoint name. */

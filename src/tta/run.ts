@@ -1,7 +1,6 @@
-import { scoped, sumOfSquares, tf, type Tensor, type Tensor4D } from '@graft/kernels';
+import { scoped, sumOfSquares, tf, type Tensor } from '@graft/kernels';
 import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
-import { imageBatch, rawShape } from '../data/image-input.js';
 import { dataError, usageError } from '../errors.js';
 import { unsoundWeight } from '../finite.js';
 import { ArrowWriter } from '../formats/arrow.js';
@@ -15,8 +14,9 @@ import { counted } from '../progress.js';
 import { openRuntime, type Runtime } from '../runtime.js';
 import { EventLog } from '../training/log.js';
 import { entropy } from './losses.js';
-import type { Adaptation, TtaMethod } from './method.js';
+import type { Adaptation } from './method.js';
 import { Source } from './network.js';
+import { pixelsOf, preparation } from './prepared.js';
 import { loadTta } from './registry.js';
 import { readState, stored, writeState } from './state.js';
 import { streamBatches } from './stream.js';
@@ -45,7 +45,7 @@ async function adapt(args: Arguments): Promise<void> {
   const labels = head.labels ?? [];
   const schema = predictionSchema('class', table.schema, labels, { 'graft.method': method.name, 'graft.config': JSON.stringify(config) });
   const indexOf = classIndex(labels, table.classNames('label'));
-  const prepared = config.sourceData ? await prepare(method, source, config.sourceData as string, args) : undefined;
+  const prepared = await preparation(method, config, source, runtime, args);
   const start = (): Adaptation => method.start(source, config, args.seed, prepared);
   let adaptation = start();
   const at = args.state ? await readState(args.state, method.name, adaptation) : { batches: 0, group: null };
@@ -75,21 +75,6 @@ async function adapt(args: Arguments): Promise<void> {
   tf.dispose([...(prepared?.values() ?? [])]);
   runtime.dispose();
 }
-
-/** Shows a method the images of its source domain, all of them held at once. */
-async function prepare(method: TtaMethod, source: Source, path: string, args: Arguments): Promise<Map<string, Tensor>> {
-  const table = await openTable(path, { columns: args.columns });
-  table.requireColumns(['image']);
-  const batches: Tensor4D[] = [];
-  for await (const { rows } of streamBatches(table, args.batchSize)) batches.push(await pixelsOf(rows, table, source));
-  if (batches.length === 0) throw dataError(`${path}: holds no image of the source domain`);
-  const prepared = method.prepare!(source, batches);
-  tf.dispose(batches);
-  return prepared;
-}
-
-const pixelsOf = async (rows: Row[], table: Table, source: Source): Promise<Tensor4D> =>
-  (await imageBatch(rows, rawShape(table.schema.fields.find((f) => f.name === 'image')?.metadata), source.model.imageSize ?? null)).pixels;
 
 async function predict(runtime: Runtime, source: Source, adaptation: Adaptation, table: Table, rows: Row[], batch: number): Promise<Float32Array> {
   const pixels = await pixelsOf(rows, table, source);

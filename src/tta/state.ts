@@ -19,11 +19,15 @@ export interface Position {
 /** Tensors read back, by name. */
 export const stored = (tensors: ReadonlyMap<string, Tensor>): [string, ReturnType<typeof storeTensor>][] => [...tensors].map(([name, t]) => [name, storeTensor(t)]);
 
+/** Writes tensors as a safetensors file. */
+export async function writeTensors(path: string, tensors: () => ReadonlyMap<string, Tensor>, metadata: Record<string, string>): Promise<void> {
+  const values = scoped(() => stored(tensors()));
+  await writeOutput(path, (out) => writeSafetensors(out, values.map(([name, { data, ...t }]) => ({ name, ...t, data: () => data })), metadata));
+}
+
 /** Writes what `readState` needs to go on: the method's tensors and the position. */
 export async function writeState(path: string, method: string, adaptation: Adaptation, position: Position): Promise<void> {
-  const tensors = scoped(() => stored(adaptation.state()));
-  const metadata = { 'graft.tta': method, 'graft.position': JSON.stringify(position) };
-  await writeOutput(path, (out) => writeSafetensors(out, tensors.map(([name, { data, ...t }]) => ({ name, ...t, data: () => data })), metadata));
+  await writeTensors(path, () => adaptation.state(), { 'graft.tta': method, 'graft.position': JSON.stringify(position) });
 }
 
 /**

@@ -87,6 +87,22 @@ test('eata reads images of the source domain: their Fisher information holds the
   await assert.rejects(eata('--source-data', none), { status: 65, message: /none\.arrow: holds no image of the source domain/ });
 });
 
+test('what a method prepared is kept in a file and read from it; one that is not there or not its own is refused', async () => {
+  const [clean, kept] = ['clean.arrow', 'kept.safetensors'].map((name) => join(folder, name));
+  writeFileSync(clean, await arrow(snow));
+  const eata = (...more: string[]): Promise<Row[]> => tta(fog, '--method', 'eata', '--lr', '0.01', '--margin', '1', '--similarity', '2', '--lambda', '100', ...more);
+  const expected = await eata('--source-data', clean);
+  await assert.rejects(eata('--prepared', kept), { status: 64, message: /kept\.safetensors is not there; --source-data is needed/ });
+  assert.deepEqual(await eata('--source-data', clean, '--prepared', kept), expected);
+  assert.deepEqual(await eata('--prepared', kept), expected);
+  await assert.rejects(tta(fog, '--method', 'tent', '--prepared', kept), { status: 64, message: /tent learns nothing beforehand/ });
+  await assert.rejects(eata('--prepared', join(model, 'model.safetensors')), { status: 65, message: /was prepared for nothing, not for eata/ });
+  const bytes = readFileSync(kept);
+  const headers = Number(bytes.readBigUInt64LE(0)) + 8, other = join(folder, 'other-model.safetensors');
+  writeFileSync(other, Buffer.concat([Buffer.from(bytes.subarray(0, headers).toString('latin1').replace(/("graft.base":")./, '$1-'), 'latin1'), bytes.subarray(headers)]));
+  await assert.rejects(eata('--prepared', other), { status: 65, message: /was prepared for another model/ });
+});
+
 test('--reset-on starts afresh where the column changes, also where a state was cut there, and no batch holds two values', async () => {
   const [method] = METHODS;
   const alone = [...await tta(fog.slice(0, 10), ...method), ...await tta(snow, ...method)];

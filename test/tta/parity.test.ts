@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { maxDifference, readGolden, ROOT } from '../models/golden.js';
-import { loadTta } from '../../src/tta/registry.js';
 import { bench, pixels, step } from './support.js';
 
 test('methods predict three batches as PyTorch does', async () => {
@@ -13,7 +12,7 @@ test('methods predict three batches as PyTorch does', async () => {
   const batches = images.map((b) => pixels(Array.from({ length: b.length / size }, (_, i) => Uint8Array.from(b.slice(i * size, (i + 1) * size)))));
   for (const [name, expected] of Object.entries(logits)) {
     const { start, ...config } = options[name];
-    const method = await loadTta(name), prepared = method.prepare?.(at.source, [batches[0]]);
+    const prepared = await at.prepare(name, config, [{ pixels: batches[0] }]);
     const a = await at.start(name, config, { prepared });
     // A student that equals its teacher has a gradient of rounding noise only, which Adam scales to whole steps.
     const scaled = ([n, t]: [string, Tensor]): [string, Tensor] => [n, n.startsWith('student.') ? tf.mul(t, start!) : t];

@@ -1,11 +1,11 @@
-import { Rng, tf, useBackend, type Tensor, type Tensor4D } from '@graft/kernels';
+import { Rng, tf, useBackend, type Tensor4D } from '@graft/kernels';
 import { Field, Int32, Binary, Schema, Utf8 } from 'apache-arrow';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ArrowWriter } from '../../src/formats/arrow.js';
 import { batchOf } from '../../src/formats/rows.js';
 import { openRuntime, type Runtime } from '../../src/runtime.js';
-import type { Adaptation } from '../../src/tta/method.js';
+import type { Adaptation, Prepared, SourceBatch, TtaMethod } from '../../src/tta/method.js';
 import { Source } from '../../src/tta/network.js';
 import { loadTta } from '../../src/tta/registry.js';
 import { must } from '../support/tiny.js';
@@ -43,7 +43,9 @@ export interface Bench {
   runtime: Runtime;
   source: Source;
   /** Starts a method; options not given take their defaults. */
-  start(name: string, config?: Record<string, unknown>, on?: { source?: Source; prepared?: ReadonlyMap<string, Tensor> }): Promise<Adaptation>;
+  start(name: string, config?: Record<string, unknown>, on?: { source?: Source; prepared?: Prepared }): Promise<Adaptation>;
+  /** What a method learns beforehand; undefined where it learns nothing. */
+  prepare(name: string, config: Record<string, unknown>, batches: readonly SourceBatch[]): Promise<Prepared | undefined>;
 }
 
 export async function bench(checkpoint: string): Promise<Bench> {
@@ -54,11 +56,16 @@ export async function bench(checkpoint: string): Promise<Bench> {
     runtime, source,
     async start(name, config = {}, { source: from = source, prepared } = {}) {
       const method = await loadTta(name);
-      const defaults = Object.fromEntries(Object.entries(method.options).map(([option, { default: value }]) => [option, value]));
-      return method.start(from, { ...defaults, ...config }, 0, prepared);
+      return method.start(from, { ...defaults(method), ...config }, 0, prepared);
+    },
+    async prepare(name, config, batches) {
+      const method = await loadTta(name);
+      return method.prepare?.(source, batches, { ...defaults(method), ...config }, 0);
     },
   };
 }
+
+const defaults = ({ options }: TtaMethod): Record<string, unknown> => Object.fromEntries(Object.entries(options).map(([option, { default: value }]) => [option, value]));
 
 /** One step as the command takes it. @returns the logits */
 export function step(adaptation: Adaptation, x: Tensor4D): Float32Array {
