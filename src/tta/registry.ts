@@ -17,6 +17,7 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   rotta: () => import('./rotta.js'),
   note: () => import('./note.js'),
   cotta: () => import('./cotta.js'),
+  cafa: () => import('./cafa.js'),
 };
 
 export const ttaNames = (): string[] => Object.keys(METHODS);

@@ -12,7 +12,7 @@ import command from '../../src/commands/tta.js';
 import { readArrow } from '../../src/formats/arrow.js';
 import { withClassLabel } from '../../src/formats/features.js';
 import { rowsOf, type Row } from '../../src/formats/rows.js';
-import { ttaNames } from '../../src/tta/registry.js';
+import { loadTta, ttaNames } from '../../src/tta/registry.js';
 import { graft, scratch } from '../support/tiny.js';
 import { arrow, arrowParts, images, imageSchema, tinyResnet, type ImageRow } from './support.js';
 
@@ -42,7 +42,7 @@ const METHODS = [['--method', 'tent', '--lr', '0.01'], ['--method', 'cotta', '--
 /** Every method, so that something changes within three batches of four. */
 const OPTIONS: Record<string, string> = {
   tent: '--lr 0.01', cotta: '--lr 0.01 --p-th 1.01 --n-aug 2 --restore 0.1', eata: '--lr 0.01 --margin 1 --similarity 2', sar: '--lr 0.05 --margin 1',
-  memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', core: '--lr 0.01',
+  memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', cafa: '--lr 0.01 --epsilon 0.1', core: '--lr 0.01',
 };
 
 test('predictions come with the columns results are grouped by, batch by batch', async () => {
@@ -66,8 +66,11 @@ test('neither labels nor domains reach the method', async () => {
 });
 
 test('a stream cut in two goes on from its state as if it had not been cut', async () => {
+  const clean = join(folder, 'source.arrow');
+  writeFileSync(clean, await arrow(snow));
   for (const name of ttaNames()) {
-    const method = ['--method', name, ...(OPTIONS[name]?.split(' ') ?? [])];
+    const { needsSource } = await loadTta(name);
+    const method = ['--method', name, ...(OPTIONS[name]?.split(' ') ?? []), ...(needsSource ? ['--source-data', clean] : [])];
     const whole = await tta(fog, ...method);
     const state = join(folder, `${name}.safetensors`);
     const parts = [...await tta(fog.slice(0, 8), ...method, '--state', state), ...await tta(fog.slice(8), ...method, '--state', state)];

@@ -2,7 +2,7 @@ import { Rng, scoped, tf, type Tensor } from '@graft/kernels';
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { entropy } from '../../src/tta/losses.js';
-import type { Adaptation } from '../../src/tta/method.js';
+import type { Adaptation, SourceBatch } from '../../src/tta/method.js';
 import { Source, type Network } from '../../src/tta/network.js';
 import { ttaNames } from '../../src/tta/registry.js';
 import { anchored } from '../../src/tta/eata.js';
@@ -153,11 +153,16 @@ test('cotta: p_th = 0 looks at no augmented image, p_th above 1 at N', async () 
   }
 });
 
+/** Images of the source domain, each class three times. */
+const sourceImages = (): SourceBatch[] => [{ pixels: pixels(images(12, 4)), labels: tf.tensor1d(Array.from({ length: 12 }, (_, i) => i % 4), 'int32') }];
+
 test('every method: a state moves to a fresh start; started again it repeats itself bit for bit; memory stays flat and is given back', async () => {
+  const clean = sourceImages();
   for (const name of ttaNames()) {
     const config = LIVELY[name] ?? {};
+    const prepared = await at.prepare(name, config, clean);
     const before = tf.memory().numTensors;
-    const a = await at.start(name, config), b = await at.start(name, config), c = await at.start(name, config);
+    const [a, b, c] = await Promise.all([0, 1, 2].map(() => at.start(name, config, { prepared })));
     const [first] = run(a, [stream[0]]);
     scoped(() => b.restore(a.state()));
     const held = tf.memory().numTensors;
