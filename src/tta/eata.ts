@@ -64,7 +64,7 @@ const eata: TtaMethod<Config> = {
 };
 
 /** Σ_j F_j (θ_j - θ₀_j)²; 0 without F. */
-export function anchored(source: Source, theta: ReadonlyMap<string, Tensor>, F: ReadonlyMap<string, Tensor>): Tensor {
+export function anchored(source: Pick<Source, 'value'>, theta: ReadonlyMap<string, Tensor>, F: ReadonlyMap<string, Tensor>): Tensor {
   return [...F].reduce<Tensor>((sum, [name, f]) => tf.add(sum, tf.sum(tf.mul(f, tf.square(tf.sub(theta.get(name)!, source.value(name)))))), tf.scalar(0));
 }
 

@@ -21,9 +21,9 @@ export class Source {
     return new Network(this, new Map([...own, ...buffers.map((n) => [n, ownVariable(this.value(n), false)] as const)]), statistics);
   }
 
-  /** The same model with one more change of its forward pass, below those of the copies made of it. */
-  with(change: Method): Source {
-    return new Source(this.model, this.weights, [...this.grafts, new ActiveGraft(change, {}, this.model, null, new Map(), new Map())], this.head);
+  /** The same model with one more change of its forward pass, below those of the copies made of it, or with other values of some tensors. */
+  with(change: Method, tensors: ReadonlyMap<string, Tensor> = new Map()): Source {
+    return new Source(this.model, this.weights, [...this.grafts, new ActiveGraft(change, {}, this.model, null, new Map(tensors), new Map())], this.head);
   }
 
   /** The tensor θ₀ has under a checkpoint name. */

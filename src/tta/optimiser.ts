@@ -57,8 +57,9 @@ export const adamOptions = (lr: number) => ({
 
 export type AdamConfig = { lr: number; beta1: number; beta2: number };
 
-export const adam = (params: Variables, { lr, beta1, beta2 }: AdamConfig): Optimiser =>
-  optimiser('adam', params, ['m', 'v'], (p, g, [m, v], step) => adamwStep(p, g, m, v, { lr, beta1, beta2, epsilon: 1e-8, weightDecay: 0, step }));
+/** `rates` is read at every step, so that a schedule may change them. */
+export const adam = (params: Variables, rates: AdamConfig): Optimiser =>
+  optimiser('adam', params, ['m', 'v'], (p, g, [m, v], step) => adamwStep(p, g, m, v, { lr: rates.lr, beta1: rates.beta1, beta2: rates.beta2, epsilon: 1e-8, weightDecay: 0, step }));
 
 /** The options of SGD. */
 export const sgdOptions = (lr: number, momentum: number) => ({
@@ -66,5 +67,5 @@ export const sgdOptions = (lr: number, momentum: number) => ({
   momentum: { type: 'number', describe: 'momentum of SGD', default: momentum, min: 0, max: 1 },
 } as const);
 
-export const sgd = (params: Variables, { lr, momentum }: { lr: number; momentum: number }): Optimiser =>
-  optimiser('sgd', params, ['momentum'], (p, g, [m], step) => sgdStep(p, g, m, { lr, momentum, nesterov: false, weightDecay: 0, step }));
+export const sgd = (params: Variables, rates: { lr: number; momentum: number; weightDecay?: number }): Optimiser =>
+  optimiser('sgd', params, ['momentum'], (p, g, [m], step) => sgdStep(p, g, m, { lr: rates.lr, momentum: rates.momentum, nesterov: false, weightDecay: rates.weightDecay ?? 0, step }));

@@ -68,3 +68,9 @@ function unbiased(x: Tensor4D, axes: number[]): Tensor[] {
   const { mean, variance } = tf.moments(x, axes, true), n = axes.reduce((p, a) => p * x.shape[a], 1);
   return [mean, tf.mul(variance, n / Math.max(1, n - 1))];
 }
+
+/** The mean of n values and the sum of their squared distances from it, from those of the first n - 1 (Welford's recurrence). */
+export function onward(mean: Tensor, squares: Tensor, value: Tensor, n: number): [mean: Tensor, squares: Tensor] {
+  const off = tf.sub(value, mean), moved = tf.add(mean, tf.div(off, n));
+  return [moved, tf.add(squares, tf.mul(off, tf.sub(value, moved)))];
+}

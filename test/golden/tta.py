@@ -72,6 +72,10 @@ def affine(name):
     return 'bn' in name and 'running' not in name
 
 
+def cross(target, z):
+    return -(target * z.log_softmax(1)).sum(1)
+
+
 def entropy(z):
     return -(z.softmax(1) * z.log_softmax(1)).sum(1)
 
@@ -158,19 +162,56 @@ class Cotta:
             return teacher(x)
         return sum(teacher(augment(x)) for _ in range(self.n_aug)) / self.n_aug
 
+    def loss(self, target, z):
+        return cross(target.softmax(1), z).mean()
+
+    @torch.no_grad()
+    def back(self):
+        for n in self.trained if self.restore > 0 else ():
+            theta = self.student[n]
+            theta.copy_(torch.where(torch.rand(theta.shape) < self.restore, self.source[n], theta))
+
     def step(self, x):
         target = self.target(x)
         z = Network(self.student, batch=True)(x)
         self.optimiser.zero_grad()
-        (-(target.softmax(1) * z.log_softmax(1)).sum(1).mean()).backward()
+        self.loss(target, z).backward()
         self.optimiser.step()
         with torch.no_grad():
             for n in self.trained:
                 self.teacher[n].mul_(self.alpha).add_(self.student[n], alpha=1 - self.alpha)
-            for n in self.trained if self.restore > 0 else ():
-                theta = self.student[n]
-                theta.copy_(torch.where(torch.rand(theta.shape) < self.restore, self.source[n], theta))
+        self.back()
         return target
+
+
+class Petal(Cotta):
+    """Mean and variance of the weights by SWAG over one batch, as often as there are epochs."""
+
+    def __init__(self, source, lambda_=1e-9, delta=0.03, swag_epochs=5, swag_lr=0.01, clean=None, **cotta):
+        tensors = copied(source, lambda n: 'running' not in n)
+        trained = {n: t for n, t in tensors.items() if t.requires_grad}
+        optimiser, snapshots = torch.optim.SGD(trained.values(), lr=8e-4, momentum=0.9, weight_decay=5e-4), []
+        for epoch in range(swag_epochs):
+            optimiser.param_groups[0]['lr'] = 8e-4 + (swag_lr - 8e-4) * min(1, epoch / 3)
+            optimiser.zero_grad()
+            F.cross_entropy(Network(tensors, batch=True)(clean[0]), clean[1]).backward()
+            optimiser.step()
+            snapshots.append({n: t.detach().double() for n, t in trained.items()})
+        several = {n: torch.stack([s[n] for s in snapshots[1:]]) for n in trained}
+        self.variance = {n: t.var(0, unbiased=False).float() for n, t in several.items()}
+        super().__init__({**source, **{n: t.mean(0).float() for n, t in several.items()}}, **cotta)
+        self.lambda_, self.delta = lambda_, delta
+
+    def loss(self, target, z):
+        prior = sum(((self.student[n] - self.source[n]) ** 2 / (self.variance[n] + 1e-6)).sum() for n in self.trained) / 2
+        return super().loss(target, z) + self.lambda_ * prior
+
+    @torch.no_grad()
+    def back(self):
+        fisher = {n: self.student[n].grad ** 2 for n in self.trained}
+        gamma = torch.quantile(torch.cat([f.flatten() for f in fisher.values()]), self.delta)
+        for n, f in fisher.items():
+            self.student[n].copy_(torch.where(f < gamma, self.source[n], self.student[n]))
 
 
 class Eata:
@@ -321,14 +362,15 @@ class Rotta:
             target = Network(self.teacher, batch=False, move=self.statistics)(x).softmax(1)
         z = Network(self.student, batch=False, move=self.statistics)(augment(x))
         self.optimiser.zero_grad()
-        (-(target * z.log_softmax(1)).sum(1) * (-ages).exp() / (1 + (-ages).exp())).mean().backward()
+        (cross(target, z) * (-ages).exp() / (1 + (-ages).exp())).mean().backward()
         self.optimiser.step()
         with torch.no_grad():
             for n in self.trained:
                 self.teacher[n].mul_(1 - self.nu).add_(self.student[n], alpha=self.nu)
 
 
-METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta, 'eata': Eata, 'sar': Sar, 'lame': Lame, 't3a': T3a, 'rotta': Rotta}
+LABELLED = {'petal'}
+METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta, 'eata': Eata, 'sar': Sar, 'lame': Lame, 't3a': T3a, 'rotta': Rotta, 'petal': Petal}
 
 
 def random_network(seed, classes=4):
@@ -365,13 +407,16 @@ def golden():
     images = torch.randint(0, 256, (3, 6, 8, 8, 3), generator=torch.Generator().manual_seed(8))
     options = {'bn-adapt': {}, 'tent': {'lr': 0.01}, 'cotta': {'lr': 0.01, 'alpha': 0.9, 'restore': 0, 'p_th': 0, 'start': 1.25},
                'eata': {'lr': 0.01, 'margin': 0.8, 'similarity': 0.9, 'lambda_': 20}, 'sar': {'lr': 0.05, 'margin': 0.8},
-               'lame': {'neighbours': 2}, 't3a': {'supports': 3}, 'rotta': {'lr': 0, 'memory': 8, 'every': 4, 'statistics': 0.2}}
+               'lame': {'neighbours': 2}, 't3a': {'supports': 3}, 'rotta': {'lr': 0, 'memory': 8, 'every': 4, 'statistics': 0.2},
+               'petal': {'lr': 0.01, 'alpha': 0.9, 'p_th': 0, 'start': 1.25, 'lambda_': 1e-6, 'delta': 0.05, 'swag_epochs': 3}}
+    labels_of = torch.tensor([0, 1, 2, 3, 0, 1])
     logits = {}
     for name, given in options.items():
-        clean = {'clean': images[0].permute(0, 3, 1, 2) / 255} if name == 'eata' else {}
+        batch = images[0].permute(0, 3, 1, 2) / 255
+        clean = {'clean': batch} if name == 'eata' else {'clean': (batch, labels_of)} if name in LABELLED else {}
         method = METHODS[name](tensors, **given, **clean)
         logits[name] = [[float(f'{v:.7g}') for v in method.step(batch.permute(0, 3, 1, 2) / 255).flatten().tolist()] for batch in images]
-    (HERE / 'models/tta.json').write_text(json.dumps({'images': [batch.flatten().tolist() for batch in images], 'options': {n: {camel(k): v for k, v in o.items()} for n, o in options.items()}, 'logits': logits}) + '\n')
+    (HERE / 'models/tta.json').write_text(json.dumps({'images': [batch.flatten().tolist() for batch in images], 'labels': labels_of.tolist(), 'options': {n: {camel(k): v for k, v in o.items()} for n, o in options.items()}, 'logits': logits}) + '\n')
 
 
 def stream(path, weights, name, reset):
