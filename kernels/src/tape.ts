@@ -45,7 +45,8 @@ interface Tape {
 /**
  * The value of a scalar function and its gradient with respect to variables, as tf.variableGrads gives them; but what an operation saved
  * and the gradients of what it computed are freed as soon as they have been used, not when all is done. A variable that the value does
- * not depend on has no entry. @throws Error within another gradient: there is no second derivative
+ * not depend on has no entry. The list is read after `f` has run, which may add to it.
+ * @throws Error within another gradient: there is no second derivative
  */
 export function variableGradients<V extends Variable>(f: () => Scalar, variables: readonly V[]): { value: Scalar; grads: Map<V, Tensor> } {
   const e = engine(), tape = e as unknown as Tape;

@@ -9,6 +9,8 @@ export class ActiveGraft {
   private readonly acts = new Map<string, Params>();
   /** The weights a method rebased, with what each was made from. */
   private readonly bases = new Map<string, { from: Tensor; to: Tensor }>();
+  /** Every tensor but those that training added. */
+  private readonly declared: ReadonlySet<string>;
 
   /**
    * @param tensors every tensor of the graft by its stored name; trained ones are tf.Variables
@@ -16,6 +18,7 @@ export class ActiveGraft {
    */
   constructor(readonly method: Method, readonly config: Record<string, unknown>, readonly model: Model, readonly head: Head | null,
     readonly tensors: Map<string, Variable | Tensor>, readonly specs: Map<string, ParamSpec>) {
+    this.declared = new Set(specs.keys());
     this.bind();
   }
 
@@ -24,6 +27,7 @@ export class ActiveGraft {
     this.acts.clear();
     this.forgetBases();
     const sites = this.method.sites(this.model, this.config);
+    const added = [...this.tensors.keys()].filter((name) => !this.declared.has(name));
     const shared = (this.method.shared?.(this.model, this.config, sites) ?? []).map((s) => s.name);
     for (const site of sites) {
       const p: Params = {};
@@ -32,6 +36,7 @@ export class ActiveGraft {
         if (tensor) p[name] = tensor;
       }
       for (const name of shared) if (this.tensors.has(name)) p[name] = this.tensors.get(name)!;
+      for (const name of added) if (name.startsWith(`${site.name}.`)) p[name.slice(site.name.length + 1)] = this.tensors.get(name)!;
       this.acts.set(key(site), p);
     }
   }
@@ -54,6 +59,11 @@ export class ActiveGraft {
   get tokenwise(): boolean {
     const { attention, tokens, taps, change, tokenwise } = this.method;
     return !attention && !tokens && !taps && (!change || tokenwise === true);
+  }
+
+  /** The graft has tensors of its own at this site. */
+  actsAt(site: Site): boolean {
+    return this.acts.has(key(site));
   }
 
   /** The graft changes what this site computes (beyond rewriting or replacing its tensors). */

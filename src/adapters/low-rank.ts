@@ -42,6 +42,12 @@ export function asStored(site: Site, matrix: Tensor): Tensor {
   return inputFirst(site) ? tf.transpose(matrix) : matrix;
 }
 
+/** The other way round. */
+export function asMatrix(site: Site, stored: Tensor): Tensor {
+  if (site.kind === 'conv') return tf.reshape(stored, [site.dimOut, -1]);
+  return site.transposed ? tf.transpose(stored) : stored;
+}
+
 /** The stored weight has its inputs along the first axis: [in, out], or a table [V, d]. */
 export const inputFirst = (site: Site): boolean => site.kind === 'embedding' || site.transposed === true;
 

@@ -17,6 +17,8 @@ export interface ParamSpec {
   decay?: boolean;
   /** Multiplies the learning rate. Default 1. */
   lrScale?: number;
+  /** Steps done when training added it: the learning-rate schedule, warm-up included, begins there for it. Default 0. */
+  since?: number;
   /** Training may resize it: a stored graft may bring any shape. */
   elastic?: boolean;
   /** Drawn from its `init`, which needs no base, wherever the graft is put to use; a stored graft leaves it out. */
@@ -58,10 +60,17 @@ export interface StepCall {
   params: ReadonlyMap<string, Variable>;
   /** By parameter name. A hook may replace entries (set) to mask or rescale them. */
   grads: Map<string, Tensor>;
+  /** ∂L/∂ΔW by the name of the site, as LowRankChange lays ΔW out, without penalties; for methods with `weightGradients`. */
+  weightGrads: ReadonlyMap<string, Tensor>;
+  /** The run's, for what a hook draws. */
+  seed: number;
   /** What the optimiser multiplies every gradient by (clipping); known in afterStep, 1 before. */
   gradScale: number;
-  /** Adds, replaces (growing or shrinking) or removes a trained tensor; its optimiser state follows. */
-  setParam(name: string, value: Tensor | null, options?: Pick<ParamSpec, 'decay' | 'lrScale'>): void;
+  /**
+   * Adds, replaces (growing or shrinking) or removes a trained tensor; its optimiser state follows. What is added under a site's name
+   * joins the Params of that site for the rest of the run.
+   */
+  setParam(name: string, value: Tensor | null, options?: Pick<ParamSpec, 'decay' | 'lrScale' | 'since'>): void;
   /**
    * Stored tensors that are not trained: masks, averages, scores a method keeps between steps. They survive a resume. `params` need
    * not name those that only hooks read; `finish` then leaves them out.
@@ -132,6 +141,9 @@ export interface Method<C extends OptionValues = OptionValues> {
   taps?: boolean;
   /** Added to the training loss (scalar). */
   penalty?(params: ReadonlyMap<string, Tensor>, config: C): Tensor | null;
+
+  /** Hooks are given `weightGrads`, whose cost is that of a full backward pass at the method's sites. */
+  weightGradients?: boolean;
 
   /** Why `merge` must refuse; absent where the change is exact in the weights. */
   unmergeable?: string;

@@ -21,6 +21,8 @@ export interface ForwardOptions {
   past?: Past;
   /** Observes the input of linear and convolution sites before they run (data-driven initialisation). */
   observe?: (site: Site, x: Tensor) => void;
+  /** What linear, convolution and embedding sites run with in place of their weight, as stored. */
+  exchange?: (site: Site, W: Tensor) => Tensor;
 }
 
 /**
@@ -214,7 +216,8 @@ export class Forward implements Pass {
 
   /** The site's weights as the grafts see them, each rewriting what the earlier ones left (PiSSA's residual, masks). */
   frozen(site: Site): Weights {
-    return { W: this.grafts.reduce((W, g) => g.rewritten(site, W), this.weight(site.weight!)), b: site.kind === 'embedding' ? null : this.bias(site) };
+    const W = this.grafts.reduce((w, g) => g.rewritten(site, w), this.weight(site.weight!));
+    return { W: this.options.exchange?.(site, W) ?? W, b: site.kind === 'embedding' ? null : this.bias(site) };
   }
 
   private site(kind: Site['kind'], name: string): Site {

@@ -25,7 +25,7 @@ export interface Progressed {
 export interface Snapshot {
   tensors: Map<string, StoredTensor>;
   /** What the trained ones among them are. */
-  trained: Record<string, Pick<ParamSpec, 'decay' | 'lrScale'>>;
+  trained: Record<string, Pick<ParamSpec, 'decay' | 'lrScale' | 'since'>>;
 }
 
 export interface Stored { progressed: Progressed; best: Snapshot | null }
@@ -87,7 +87,7 @@ function storedRun(text: string, path: string): StoredRun {
 }
 
 const isGroups = (value: unknown): value is Snapshot['trained'] => isObject(value) && Object.values(value).every((v) =>
-  isObject(v) && (v.decay === undefined || typeof v.decay === 'boolean') && (v.lrScale === undefined || typeof v.lrScale === 'number'));
+  isObject(v) && (v.decay === undefined || typeof v.decay === 'boolean') && (v.lrScale === undefined || typeof v.lrScale === 'number') && (v.since === undefined || isCount(v.since)));
 
 /** The tensors of a run are the graft's, in its shapes where its method does not change them. */
 function checkSnapshot(graft: ActiveGraft, tensors: ReadonlyMap<string, StoredTensor>, bad: (what: string) => Error): void {
@@ -102,9 +102,11 @@ export function snapshot(graft: ActiveGraft): Snapshot {
   const names = [...graft.trained.keys()];
   return {
     tensors: new Map([...graft.tensors].map(([n, t]) => [n, storeTensor(t)])),
-    trained: Object.fromEntries(names.map((n) => [n, { decay: graft.specs.get(n)?.decay, lrScale: graft.specs.get(n)?.lrScale }])),
+    trained: Object.fromEntries(names.map((n) => [n, groupOf(graft.specs.get(n))])),
   };
 }
+
+const groupOf = ({ decay, lrScale, since }: Partial<ParamSpec> = {}): Snapshot['trained'][string] => ({ decay, lrScale, since });
 
 /** Gives a graft the tensors of a snapshot; those that came, grew or vanished since follow. */
 export function restore(graft: ActiveGraft, { tensors, trained }: Snapshot): void {

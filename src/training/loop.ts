@@ -1,11 +1,12 @@
 import { scoped, sumOfSquares, tf, variableGradients, type Scalar, type Tensor, type Variable } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
+import { asMatrix } from '../adapters/low-rank.js';
 import type { StepCall } from '../adapters/method.js';
 import { disposeBatch } from '../data/encode.js';
 import { routeOf } from '../data/route.js';
 import { GraftError } from '../errors.js';
 import { unsoundWeight } from '../finite.js';
-import type { Pass } from '../models/site.js';
+import type { Pass, Site } from '../models/site.js';
 import type { Example, Objective, Preparation } from '../objectives/objective.js';
 import { batchCount, epochBatches, stepPosition, type BatchOptions } from './batches.js';
 import type { LogEvent } from './log.js';
@@ -20,8 +21,8 @@ export interface LoopOptions extends BatchOptions {
   modelDropout?: boolean;
   /** Weight decay reaches biases and norms too (tensors of rank 0 and 1), which are exempt otherwise. */
   decayAll?: boolean;
-  /** Learning rate of a step, 0 at the first. */
-  rate(step: number): number;
+  /** Learning rate of a step, 0 at the first; for tensors added later, on a schedule that begins at `since`. */
+  rate(step: number, since?: number): number;
 }
 
 /** What one optimiser step did. */
@@ -52,18 +53,19 @@ export class Loop {
       const examples = rows.map((i) => this.examples[i]);
       return { ...this.objective.batch(examples, epoch, this.p), route: routeOf(examples) };
     });
-    const { grads, loss: lossTensor } = this.gradients(micro, step);
+    const { grads, weightGrads, loss: lossTensor } = this.gradients(micro, step);
     micro.forEach((b) => disposeBatch(b.inputs as never));
-    this.hook('afterBackward', grads, step, 1);
+    const hook = (which: 'afterBackward' | 'afterStep', gradScale: number): void => this.hook(which, { grads, weightGrads, gradScale }, step);
+    hook('afterBackward', 1);
     const { loss, gradNorm } = readBack(lossTensor, grads);
     for (const [what, value] of Object.entries({ loss, 'norm of the gradient': gradNorm })) {
       if (!Number.isFinite(value)) throw unsoundWeight(this.p.runtime, { grafts: step === 0 }) ?? new GraftError(`step ${step + 1}: the ${what} is ${value}; a lower --lr, a longer --warmup or a smaller --clip may help`);
     }
     const scale = this.o.clip > 0 ? Math.min(1, this.o.clip / (gradNorm + CLIP_EPSILON)) : 1;
     const lr = this.o.rate(step);
-    this.optimiser.step(this.params(), grads, lr, scale);
-    this.hook('afterStep', grads, step, scale);
-    tf.dispose([...grads.values()]);
+    this.optimiser.step(this.params(step), grads, lr, scale);
+    hook('afterStep', scale);
+    tf.dispose([...grads.values(), ...weightGrads.values()]);
     return { step: step + 1, epoch, loss, lr, gradNorm };
   }
 
@@ -73,24 +75,37 @@ export class Loop {
   }
 
   /** Loss and gradient of (Σ terms)/(number of terms) over all micro-batches, plus the methods' penalties. */
-  private gradients(micro: (ReturnType<Objective['batch']> & { route: Pass['route'] })[], step: number): { grads: Map<string, Tensor>; loss: Scalar } {
+  private gradients(micro: (ReturnType<Objective['batch']> & { route: Pass['route'] })[], step: number): Gradients & { loss: Scalar } {
     const terms = micro.reduce((n, b) => n + b.targets.count, 0) || 1;
     const trained = this.trained();
-    const sum = new Map<string, Tensor>();
+    const sum = new Map<string, Tensor>(), weightGrads = new Map<string, Tensor>();
     let total: Scalar | undefined;
     micro.forEach(({ inputs, targets, route }, m) => {
+      const weights = new Map<Site, Variable>(), wanted = [...trained.values()];
+      // A variable over the weight's memory: for what is frozen itself, operations keep nothing that its gradient needs.
+      const exchange = (site: Site, W: Tensor): Tensor => {
+        if (!this.graft.actsAt(site)) return W;
+        if (!weights.has(site)) wanted.push(weights.set(site, tf.variable(W, false)).get(site)!);
+        return weights.get(site)!;
+      };
       const { value, grads } = variableGradients(() => tf.tidy(() => {
-        const logits = this.p.runtime.logits(inputs, { train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, route }, targets.positions);
+        const pass = { train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, route };
+        const logits = this.p.runtime.logits(inputs, this.graft.method.weightGradients ? { ...pass, exchange } : pass, targets.positions);
         const loss = tf.div(this.objective.loss(logits, targets, this.p.options), terms) as Scalar;
         return m === 0 ? this.withPenalties(loss) : loss;
-      }), [...trained.values()]);
+      }), wanted);
       total = plus(total, value);
       for (const [name, v] of trained) {
         const grad = grads.get(v); // absent where nothing in this batch depends on it
         if (grad) sum.set(name, plus(sum.get(name), grad));
       }
+      for (const [site, W] of weights) {
+        const grad = grads.get(W);
+        if (grad) weightGrads.set(site.name, plus(weightGrads.get(site.name), matrixOf(site, grad)));
+        W.dispose();
+      }
     });
-    return { grads: sum, loss: total! };
+    return { grads: sum, weightGrads, loss: total! };
   }
 
   private withPenalties(loss: Scalar): Scalar {
@@ -103,32 +118,33 @@ export class Loop {
     return new Map([...this.graft.trained].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
-  private params(): Map<string, TrainedParam> {
+  private params(step: number): Map<string, TrainedParam> {
     return new Map([...this.trained()].map(([name, variable]): [string, TrainedParam] => {
       const spec = this.graft.specs.get(name);
-      return [name, { variable, decay: spec?.decay ?? (variable.rank > 1 || this.o.decayAll === true), lrScale: spec?.lrScale ?? 1 }];
+      return [name, { variable, decay: spec?.decay ?? (variable.rank > 1 || this.o.decayAll === true), lrScale: spec?.lrScale ?? 1, lr: spec?.since ? this.o.rate(step, spec.since) : undefined }];
     }));
   }
 
   /** Calls the method's hook. Tensors it makes and neither stores nor puts into `grads` are freed. */
-  private hook(which: 'afterBackward' | 'afterStep', grads: Map<string, Tensor>, step: number, gradScale: number): void {
+  private hook(which: 'afterBackward' | 'afterStep', given: Gradients & { gradScale: number }, step: number): void {
+    const { grads } = given;
     const before = [...grads.values()];
     scoped(() => {
       const { method, config } = this.graft;
-      method[which]?.(this.stepCall(grads, step, gradScale), config);
+      method[which]?.(this.stepCall(given, step), config);
       grads.forEach((g) => tf.keep(g));
     });
     const after = new Set(grads.values());
     before.filter((g) => !after.has(g)).forEach((g) => g.dispose());
   }
 
-  private stepCall(grads: Map<string, Tensor>, step: number, gradScale: number): StepCall {
+  private stepCall(given: Gradients & { gradScale: number }, step: number): StepCall {
     const { graft } = this;
     const trained = graft.trained;
     return {
-      step: step + 1, totalSteps: this.o.totalSteps, params: trained, grads, gradScale,
+      step: step + 1, totalSteps: this.o.totalSteps, params: trained, seed: this.o.seed, ...given,
       buffers: new Map([...graft.tensors].filter(([name]) => !trained.has(name))),
-      setParam: (name, value, options) => this.setParam(name, value, options, grads),
+      setParam: (name, value, options) => this.setParam(name, value, options, given.grads),
       setBuffer: (name, value) => {
         const old = graft.tensors.get(name);
         if (value) graft.tensors.set(name, tf.keep(tf.clone(value)));
@@ -159,8 +175,18 @@ export class Loop {
       old?.dispose();
     }
     if (value && options) specs.set(name, { init: { kind: 'zeros' }, ...specs.get(name), name, shape: value.shape, elastic: true, ...options });
-    this.graft.bind();
+    if (tensors.get(name) !== old) this.graft.bind();
   }
+}
+
+/** By name: of the loss for the trained tensors, and of its data term for the weights of sites. */
+type Gradients = Pick<StepCall, 'grads' | 'weightGrads'>;
+
+/** ∂L/∂ΔW from ∂L/∂W as stored, which is freed. */
+function matrixOf(site: Site, stored: Tensor): Tensor {
+  const matrix = asMatrix(site, stored);
+  if (matrix !== stored) stored.dispose();
+  return matrix;
 }
 
 /** Adds up, and frees the terms. */

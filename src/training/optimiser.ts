@@ -15,6 +15,8 @@ export interface TrainedParam {
   variable: Variable;
   decay: boolean;
   lrScale: number;
+  /** In place of the rate of all. */
+  lr?: number;
 }
 
 /** State of one parameter: how often it was updated, and its moments in the parameter's shape (m, v of Adam; SGD's momentum). */
@@ -35,7 +37,7 @@ export class Optimiser {
   step(params: ReadonlyMap<string, TrainedParam>, grads: ReadonlyMap<string, Tensor>, lr: number, gradScale: number): void {
     for (const [name, param] of params) {
       const grad = grads.get(name);
-      if (grad) this.update(param, grad, this.state(name, param.variable), lr * param.lrScale, gradScale);
+      if (grad) this.update(param, grad, this.state(name, param.variable), (param.lr ?? lr) * param.lrScale, gradScale);
     }
   }
 

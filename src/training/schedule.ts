@@ -32,10 +32,16 @@ export const SCHEDULES = Object.keys(DECAY) as ScheduleKind[];
 export const warmupSteps = (o: Pick<ScheduleOptions, 'warmup' | 'totalSteps'>): number =>
   o.warmup < 1 ? Math.ceil(o.warmup * o.totalSteps) : Math.round(o.warmup);
 
-/** Learning rate as a function of the step, 0 at the first: the formulas of `transformers.get_scheduler`. */
-export function schedule(o: ScheduleOptions): (step: number) => number {
+/**
+ * Learning rate as a function of the step, 0 at the first: the formulas of `transformers.get_scheduler`. With `since` it runs from
+ * that step on, warm-up as long as ever, to the same end.
+ */
+export function schedule(o: ScheduleOptions): (step: number, since?: number) => number {
   if (o.kind === 'polynomial' && (o.lrEnd ?? 1e-7) >= o.lr) throw usageError(`--lr-end ${o.lrEnd} must lie below --lr ${o.lr}`);
   const warmup = warmupSteps(o);
   const decay = DECAY[o.kind];
-  return (step) => o.lr * (step < warmup ? step / Math.max(1, warmup) : decay(step, warmup, o));
+  return (now, since = 0) => {
+    const step = now - since;
+    return o.lr * (step < warmup ? step / Math.max(1, warmup) : decay(step, warmup, { ...o, totalSteps: o.totalSteps - since }));
+  };
 }

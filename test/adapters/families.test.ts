@@ -128,7 +128,7 @@ test('growing: rank is added between steps without a jump, and the stored graft 
   const buffers = new Map([...run.tensors].filter(([n]) => !run.trained.has(n)));
   const grads = gradients(b, run);
   growing.afterBackward!({
-    step: 1, totalSteps: 2, params: run.trained, grads, gradScale: 1, buffers, log: (e) => events.push(e),
+    step: 1, totalSteps: 2, seed: 0, params: run.trained, grads, weightGrads: new Map(), gradScale: 1, buffers, log: (e) => events.push(e),
     setParam: (name, value) => put(run, name, tf.variable(value!)), setBuffer: (name, value) => put(run, name, tf.keep(value!)),
   } satisfies StepCall, run.config);
   assert.equal(events.length, 1);
@@ -207,7 +207,7 @@ test('momentum: a slow copy follows between steps and answers outside training',
   step(b, run);
   assert.equal(maxDifference(logits(b, [run]), logits(b)), 0, 'the slow copy has not moved yet');
   const buffers = new Map([...run.tensors].filter(([n]) => !run.trained.has(n)));
-  lae.afterStep!({ step: 1, totalSteps: 1, params: run.trained, grads: new Map(), gradScale: 1, buffers, log: () => {}, setParam: () => {}, setBuffer: (name, value) => put(run, name, tf.keep(value!)) }, {});
+  lae.afterStep!({ step: 1, totalSteps: 1, seed: 0, params: run.trained, grads: new Map(), weightGrads: new Map(), gradScale: 1, buffers, log: () => {}, setParam: () => {}, setBuffer: (name, value) => put(run, name, tf.keep(value!)) }, {});
   const [name, online] = [...run.trained].find(([n]) => n.endsWith('value.online')) as [string, Variable];
   const offline = run.tensors.get(name.replace('online', 'offline'))!;
   assert.ok(norm(online) > 0 && Math.abs(norm(offline) / norm(online) - 0.1) < 1e-5);

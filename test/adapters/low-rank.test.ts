@@ -148,7 +148,7 @@ describe('adalora', () => {
       }));
       const buffers = new Map([...run.tensors].filter(([n]) => !run.trained.has(n)));
       adalora.afterStep!({
-        step, totalSteps: steps, params: run.trained, grads, gradScale: 1, buffers, log: () => {},
+        step, totalSteps: steps, seed: 0, params: run.trained, grads, weightGrads: new Map(), gradScale: 1, buffers, log: () => {},
         setParam: (name, value) => run.trained.get(name)!.assign(value!), setBuffer: (name, value) => run.tensors.set(name, tf.keep(tf.clone(value!))),
       } satisfies StepCall, run.config as never);
       kept.push([...run.trained].filter(([n]) => n.endsWith('lora_E')).reduce((n, [, E]) => n + [...E.dataSync()].filter((e) => e !== 0).length, 0));

@@ -3,13 +3,17 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { ActiveGraft } from '../../src/adapters/active.js';
 import type { Method } from '../../src/adapters/method.js';
+import { targetSites } from '../../src/adapters/targets.js';
+import { Forward, type ForwardOptions } from '../../src/models/forward.js';
 import type { Model } from '../../src/models/model.js';
+import type { Site } from '../../src/models/site.js';
 import type { Example, Objective, Preparation } from '../../src/objectives/objective.js';
 import { totalLoss } from '../../src/objectives/scored.js';
 import { restore, snapshot } from '../../src/training/checkpoint.js';
 import type { LogEvent } from '../../src/training/log.js';
 import { Loop, type LoopOptions } from '../../src/training/loop.js';
 import { Optimiser } from '../../src/training/optimiser.js';
+import { active, bench, fresh, norm } from '../adapters/support.js';
 
 before(() => useBackend('auto'));
 
@@ -97,6 +101,50 @@ test('a hook grows, adds and removes tensors; moments and gradients follow', () 
   assert.deepEqual(events, [{ event: 'method', step: 4, method: 'toy', ranks: 2 }]);
   assert.equal(tf.memory().numTensors, tensors + 1, 'the buffer alone is new');
 });
+
+test('a tensor added later starts the schedule of its own', () => {
+  const { loop, graft } = setUp({ afterBackward: ({ step, setParam }) => { if (step === 3) setParam('w2', tf.zeros([D, C]), { since: step }); } }, { rate: (step, since = 0) => (step - since) / 1000 });
+  for (let step = 0; step < 4; step++) loop.step(step);
+  assert.deepEqual(weights(graft, 'w2'), Array(D * C).fill(0), 'at a rate of zero first');
+  loop.step(4);
+  const longest = Math.max(...weights(graft, 'w2').map(Math.abs));
+  assert.ok(longest > 8e-4 && longest < 1.2e-3, `${longest}: Adam's steps are about as long as the rate`);
+  assert.deepEqual(snapshot(graft).trained.w2, { decay: undefined, lrScale: undefined, since: 3 });
+});
+
+for (const [name, targetModules] of [['bert-classify', ['query', 'output.dense']], ['gpt2-classify', ['c_attn']], ['resnet-basic', ['/.*layer\\.\\d\\.convolution/']]] as const) {
+  test(`a method may ask for the gradient of the weight change: ${name}`, async () => {
+    const b = await bench(name);
+    // With A the identity ΔW is B itself.
+    const width = (s: Site): number => s.dimIn * (s.conv?.kernel ?? []).reduce((x, y) => x * y, 1);
+    const whole: Method = {
+      ...blank, sites: (model) => targetSites(model, { targetModules }), weightGradients: true,
+      params: (s) => [{ name: 'B', shape: [s.dimOut, width(s)], init: { kind: 'zeros' } }],
+      weightChange: (s, p) => ({ A: tf.eye(width(s)) as Tensor2D, B: p.B as Tensor2D, scale: 1 }),
+      afterBackward: ({ grads, weightGrads }) => {
+        assert.equal(weightGrads.size, grads.size);
+        for (const [site, G] of weightGrads) {
+          const expected = grads.get(`${site}.B`)!;
+          assert.deepEqual(G.shape, expected.shape);
+          assert.ok(norm(expected) > 0 && norm(tf.sub(G, expected)) < 1e-5 * norm(expected), site);
+        }
+        seen += weightGrads.size;
+      },
+    };
+    let seen = 0;
+    const graft = active(b, whole, fresh(b, whole), true);
+    const runtime = { grafts: [graft], logits: (inputs: typeof b.batch, options: ForwardOptions) => {
+      const f = new Forward(b.model.sites, b.checkpoint, [graft], options);
+      return b.model.logits(f, b.model.backbone(f, inputs), b.head);
+    } };
+    const task = { batch: () => ({ inputs: { ...b.batch }, targets: { count: 1 } }), loss: (z: Tensor) => tf.sum(tf.square(z)) } as unknown as Objective;
+    const optimiser = new Optimiser({ kind: 'sgd', weightDecay: 0, beta1: 0, beta2: 0, epsilon: 0, momentum: 0, nesterov: false });
+    const loop = new Loop(task, points, { runtime, options: {} } as unknown as Preparation, graft, optimiser, { batchSize: 8, seed: 0, totalSteps: 1, accumulate: 1, clip: 0, rate: () => 0 }, () => {});
+    loop.step(0);
+    assert.ok(seen > 0);
+    b.checkpoint.close();
+  });
+}
 
 test('a resized tensor trains on in the step that resized it', () => {
   const { loop, graft, optimiser } = setUp({

@@ -20,6 +20,13 @@ for (const { rates, ...o } of golden.schedules) {
   });
 }
 
+test('a schedule that begins later ends with the others', () => {
+  for (const kind of ['linear', 'cosine'] as const) {
+    const o = { kind, warmup: 3, lr: 2 }, late = schedule({ ...o, totalSteps: 20 }), own = schedule({ ...o, totalSteps: 14 });
+    for (let step = 0; step < 14; step++) assert.equal(late(6 + step, 6), own(step));
+  }
+});
+
 test('a warm-up below 1 is a share, rounded up', () => {
   assert.equal(warmupSteps({ warmup: 0.06, totalSteps: 100 }), 6);
   assert.equal(warmupSteps({ warmup: 0.061, totalSteps: 100 }), 7);
