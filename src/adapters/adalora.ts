@@ -1,6 +1,7 @@
-import { tf, type Scalar, type Tensor, type Tensor2D } from '@graft/kernels';
+import { tf, type Tensor, type Tensor2D } from '@graft/kernels';
 import { usageError } from '../errors.js';
 import { budgetAt, importance, thresholdFor, type Triplets } from './adalora-budget.js';
+import { orthogonality, owners } from './blocks.js';
 import type { Method, StepCall } from './method.js';
 import { targetOptions, targetSites, type Targets } from './targets.js';
 
@@ -57,16 +58,7 @@ const adalora: Method<AdaloraConfig> = {
 
   weightChange: (_site, p, { alpha, rank }) => ({ A: tf.mul(p.lora_A, p.lora_E) as Tensor2D, B: p.lora_B as Tensor2D, scale: alpha / (rank + 1e-5) }),
 
-  /** The mean of ‖QQᵀ − I‖ and ‖PᵀP − I‖ over all sites (Frobenius). */
-  penalty(params, { orthogonality }) {
-    const factors = [...params].filter(([name, t]) => /\.lora_[AB]$/.test(name) && t.size > 0);
-    if (orthogonality === 0 || factors.length === 0) return null;
-    const distances = factors.map(([name, t]) => {
-      const gram = name.endsWith('A') ? tf.matMul(t, t, false, true) : tf.matMul(t, t, true, false);
-      return tf.sqrt(tf.sum(tf.square(tf.sub(gram, tf.eye(gram.shape[0])))));
-    });
-    return tf.mul(tf.addN(distances), orthogonality / distances.length) as Scalar;
-  },
+  penalty: (params, config) => orthogonality(params, config.orthogonality),
 
   /** As PEFT does it: importance of the values just updated, by the gradients that updated them. */
   afterStep(call, config) {
@@ -74,7 +66,7 @@ const adalora: Method<AdaloraConfig> = {
     const { step, totalSteps: T } = call;
     const { tinit, tfinal, deltaT } = config;
     if (tinit >= T - tfinal) throw usageError(`adalora: --tinit ${tinit} and --tfinal ${tfinal} leave none of the ${T} steps to lower the rank in`);
-    const sites = [...call.params.keys()].filter((n) => n.endsWith('.lora_E')).map((n) => n.slice(0, -'.lora_E'.length));
+    const sites = owners(call.params, 'lora_E');
     if (step > T - tfinal) return mask(call, sites, (site) => call.buffers.get(`${site}.${MASK}`));
     const last = step === T - tfinal;
     const triplets: Triplets = new Map(sites.map((site) => [site, importance(call, site, config, !last)]));

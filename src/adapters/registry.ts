@@ -9,6 +9,7 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   lora: () => import('./lora.js'),
   dora: () => import('./dora.js'),
   adalora: () => import('./adalora.js'),
+  increlora: () => import('./increlora.js'),
   vera: () => import('./vera.js'),
   ia3: () => import('./ia3.js'),
   loha: () => import('./loha.js'),

@@ -5,6 +5,7 @@ import bitfit from '../../src/adapters/bitfit.js';
 import bottleneck from '../../src/adapters/bottleneck.js';
 import dora from '../../src/adapters/dora.js';
 import ia3 from '../../src/adapters/ia3.js';
+import increlora from '../../src/adapters/increlora.js';
 import { countSpecs, defaults, ownedTensors } from '../../src/adapters/instantiate.js';
 import loha from '../../src/adapters/loha.js';
 import lokr, { factorization } from '../../src/adapters/lokr.js';
@@ -68,6 +69,7 @@ test('parameters of the low-rank family follow its closed forms', async () => {
   const d = 768, sites = 24;
   assert.equal(count(base, dora, { rank: 8 }), sites * (8 * 2 * d + d));
   assert.equal(count(base, adalora, { rank: 12 }), sites * 12 * (2 * d + 1));
+  assert.equal(count(base, increlora, { targetRank: 4 }), sites * (2 * d + 1 + 2 * 2 * d), 'one rank, and two in reserve');
   assert.equal(count(base, vera), sites * (256 + d));
   assert.equal(count(base, ia3), 12 * (d + d + d + 4 * d), 'keys, values, and what both output.dense read');
   assert.equal(count(base, loha, { rank: 4 }), sites * 2 * 4 * 2 * d);

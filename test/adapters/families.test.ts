@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { activate, batchNormTrain, linear, tf, useBackend, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
-import type { ActiveGraft } from '../../src/adapters/active.js';
 import { toGraft } from '../../src/adapters/instantiate.js';
-import type { Method, StepCall } from '../../src/adapters/method.js';
+import type { Method } from '../../src/adapters/method.js';
 import { targetSites } from '../../src/adapters/targets.js';
 import type { Model } from '../../src/models/model.js';
 import type { Site } from '../../src/models/site.js';
 import { maxDifference } from '../models/golden.js';
-import { active, bench, fresh, gradients, logits, norm, randomised, step } from './support.js';
+import { active, bench, fresh, gradients, hookCall, logits, norm, randomised, step } from './support.js';
 
 /**
  * A toy of each family of methods: what a published one adds is its equations, not another way into the model.
@@ -124,13 +123,9 @@ test('growing: rank is added between steps without a jump, and the stored graft 
   const run = active(b, growing, graft, true);
   step(b, run);
   const before = logits(b, [run]);
-  const events: unknown[] = [];
-  const buffers = new Map([...run.tensors].filter(([n]) => !run.trained.has(n)));
-  const grads = gradients(b, run);
-  growing.afterBackward!({
-    step: 1, totalSteps: 2, seed: 0, params: run.trained, grads, weightGrads: new Map(), gradScale: 1, buffers, log: (e) => events.push(e),
-    setParam: (name, value) => put(run, name, tf.variable(value!)), setBuffer: (name, value) => put(run, name, tf.keep(value!)),
-  } satisfies StepCall, run.config);
+  const events: Record<string, unknown>[] = [];
+  growing.afterBackward!(hookCall(run.tensors, { step: 1, totalSteps: 2, grads: gradients(b, run) }, events), run.config);
+  run.bind();
   assert.equal(events.length, 1);
   assert.ok(maxDifference(logits(b, [run]), before) < 1e-6);
   const ranks = [...run.tensors].filter(([n]) => n.endsWith('.A')).map(([, t]) => t.shape[0]);
@@ -139,11 +134,6 @@ test('growing: rank is added between steps without a jump, and the stored graft 
   const again = active(b, growing, toGraft(run, graft));
   assert.ok(maxDifference(logits(b, [again]), logits(b, [run])) < 1e-6);
 });
-
-function put(graft: ActiveGraft, name: string, value: Tensor): void {
-  graft.tensors.set(name, value);
-  graft.bind();
-}
 
 test('pixel prompt: a trained image is added to the input', async () => {
   const pixels: Toy = {
@@ -206,8 +196,8 @@ test('momentum: a slow copy follows between steps and answers outside training',
   const run = active(b, lae, fresh(b, lae), true);
   step(b, run);
   assert.equal(maxDifference(logits(b, [run]), logits(b)), 0, 'the slow copy has not moved yet');
-  const buffers = new Map([...run.tensors].filter(([n]) => !run.trained.has(n)));
-  lae.afterStep!({ step: 1, totalSteps: 1, seed: 0, params: run.trained, grads: new Map(), weightGrads: new Map(), gradScale: 1, buffers, log: () => {}, setParam: () => {}, setBuffer: (name, value) => put(run, name, tf.keep(value!)) }, {});
+  lae.afterStep!(hookCall(run.tensors, { step: 1, totalSteps: 1 }), {});
+  run.bind();
   const [name, online] = [...run.trained].find(([n]) => n.endsWith('value.online')) as [string, Variable];
   const offline = run.tensors.get(name.replace('online', 'offline'))!;
   assert.ok(norm(online) > 0 && Math.abs(norm(offline) / norm(online) - 0.1) < 1e-5);

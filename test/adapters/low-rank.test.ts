@@ -6,11 +6,12 @@ import { budgetAt } from '../../src/adapters/adalora-budget.js';
 import dora from '../../src/adapters/dora.js';
 import ia3 from '../../src/adapters/ia3.js';
 import { ownedTensors, toGraft } from '../../src/adapters/instantiate.js';
+import increlora from '../../src/adapters/increlora.js';
 import loha from '../../src/adapters/loha.js';
 import lokr from '../../src/adapters/lokr.js';
 import lora from '../../src/adapters/lora.js';
 import { overOutputs, weightDelta } from '../../src/adapters/low-rank.js';
-import type { Method, Params, StepCall } from '../../src/adapters/method.js';
+import type { Method, Params } from '../../src/adapters/method.js';
 import poly, { type PolyConfig } from '../../src/adapters/poly.js';
 import { torchUniform } from '../../src/adapters/torch-random.js';
 import vera from '../../src/adapters/vera.js';
@@ -19,7 +20,7 @@ import type { Graft } from '../../src/formats/graft.js';
 import { unrouted } from '../../src/merging/unroute.js';
 import { Forward } from '../../src/models/forward.js';
 import { maxDifference } from '../models/golden.js';
-import { active, bench, fresh, gradients, logits, merged, norm, randomised, type Bench } from './support.js';
+import { active, bench, fresh, gradients, hookCall, logits, merged, norm, randomised, type Bench } from './support.js';
 
 type Any = Method<any>; // eslint-disable-line @typescript-eslint/no-explicit-any
 
@@ -30,7 +31,7 @@ const route = (b: Bench, ...tasks: string[]): { route: { task: string[] } } => (
 describe('gradients are the slopes of the loss', () => {
   const cases: [Any, Record<string, unknown>, string][] = [
     [adalora, { rank: 2 }, 'bert-classify'], [vera, { rank: 3, targetModules: ['query', 'output.dense'] }, 'bert-classify'], [ia3, {}, 'gpt2-classify'], [loha, { rank: 2 }, 'bert-classify'],
-    [loha, { rank: 5 }, 'gpt2-classify'], [lokr, { rank: 1 }, 'bert-classify'],
+    [loha, { rank: 5 }, 'gpt2-classify'], [lokr, { rank: 1 }, 'bert-classify'], [increlora, { rank: 2, targetRank: 4 }, 'gpt2-classify'],
     [poly, { rank: 2, skills: 2, splits: 2, tasks: ['a', 'b'] }, 'bert-classify'],
   ];
   for (const [method, config, name] of cases) {
@@ -55,7 +56,7 @@ describe('gradients are the slopes of the loss', () => {
 /** At convolutions, behind which ReLU leaves slopes no finite step can measure: the weight formed on the tape gives the same gradients. */
 describe('gradients at convolutions are those of the weight formed', () => {
   const cases: [Any, Record<string, unknown>][] = [
-    [adalora, { rank: 2 }], [loha, { rank: 2 }], [loha, { rank: 2, effectiveConv: true }], [loha, { rank: 6 }], [lokr, { rank: 1 }], [lokr, { rank: 1, effectiveConv: true }], [ia3, { feedforwardModules: ['/.*layer\\.1\\.convolution/'] }],
+    [adalora, { rank: 2 }], [increlora, { rank: 1, reserve: 1 }], [loha, { rank: 2 }], [loha, { rank: 2, effectiveConv: true }], [loha, { rank: 6 }], [lokr, { rank: 1 }], [lokr, { rank: 1, effectiveConv: true }], [ia3, { feedforwardModules: ['/.*layer\\.1\\.convolution/'] }],
   ];
   for (const [method, config] of cases) {
     test(`${method.name} ${JSON.stringify(config)}`, async () => {
@@ -146,11 +147,8 @@ describe('adalora', () => {
         const rng = new Rng('gradient', step, name);
         return [name, tf.tensor(Float32Array.from({ length: v.size }, () => rng.normal(0, rates(name))), v.shape)];
       }));
-      const buffers = new Map([...run.tensors].filter(([n]) => !run.trained.has(n)));
-      adalora.afterStep!({
-        step, totalSteps: steps, seed: 0, params: run.trained, grads, weightGrads: new Map(), gradScale: 1, buffers, log: () => {},
-        setParam: (name, value) => run.trained.get(name)!.assign(value!), setBuffer: (name, value) => run.tensors.set(name, tf.keep(tf.clone(value!))),
-      } satisfies StepCall, run.config as never);
+      adalora.afterStep!(hookCall(run.tensors, { step, totalSteps: steps, grads }), run.config as never);
+      run.bind();
       kept.push([...run.trained].filter(([n]) => n.endsWith('lora_E')).reduce((n, [, E]) => n + [...E.dataSync()].filter((e) => e !== 0).length, 0));
     }
     return { graft: toGraft(run, start), kept, unpruned: logits(b, [run]) };

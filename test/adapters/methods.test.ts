@@ -8,6 +8,7 @@ import dora from '../../src/adapters/dora.js';
 import full from '../../src/adapters/full.js';
 import ia3 from '../../src/adapters/ia3.js';
 import { countParameters, toGraft } from '../../src/adapters/instantiate.js';
+import increlora from '../../src/adapters/increlora.js';
 import linear from '../../src/adapters/linear.js';
 import loha from '../../src/adapters/loha.js';
 import lokr from '../../src/adapters/lokr.js';
@@ -35,6 +36,9 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: dora, config: { targetModules: ['/.*convolution/'], rank: 2 }, models: ['resnet-basic'], identity: true },
   { method: adalora, config: { rank: 3 }, models: ['bert-classify', 'gpt2-clm', 'roberta-classify'], identity: true },
   { method: adalora, config: { targetModules: ['/.*convolution/'], rank: 2 }, models: ['resnet-basic'], identity: true },
+  { method: increlora, config: { rank: 2, targetRank: 4 }, models: ['bert-classify'], identity: true },
+  { method: increlora, config: { rank: 3, targetRank: 4, advance: false }, models: ['gpt2-clm'], identity: true },
+  { method: increlora, config: { targetModules: ['/.*convolution/'], advance: false, scaleBy: 'target' }, models: ['resnet-basic'], identity: true },
   { method: vera, config: { rank: 5, targetModules: ['all-linear'] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: ia3, models: ['bert-classify', 'gpt2-clm', 'llama-clm', 'qwen2-clm', 'vit-classify'], identity: true },
   { method: ia3, config: { targetModules: ['/.*convolution/'], feedforwardModules: ['/.*layer\\.1\\.convolution/'] }, models: ['resnet-basic'], identity: true },

@@ -1,8 +1,8 @@
 import { Rng, tf, type Tensor } from '@graft/kernels';
 import { activateWith, createGraft } from '../../src/adapters/instantiate.js';
 import { baseOf } from '../../src/adapters/base.js';
-import type { ActiveGraft } from '../../src/adapters/active.js';
-import type { Method } from '../../src/adapters/method.js';
+import { isTrained, type ActiveGraft } from '../../src/adapters/active.js';
+import type { Method, StepCall } from '../../src/adapters/method.js';
 import { fold } from '../../src/merging/exact.js';
 import { bytesOf, decode } from '../../src/formats/dtype.js';
 import type { Checkpoint } from '../../src/formats/checkpoint.js';
@@ -59,6 +59,17 @@ export function gradients(b: Bench, active: ActiveGraft, method: { penalty?: Met
   }, [...trained.values()]);
   value.dispose();
   return new Map([...trained].map(([name, v]) => [name, grads[v.name]]));
+}
+
+/** What a hook is given about tensors that lie in a map, which it changes; events go to the end of `events`. */
+export function hookCall(tensors: Map<string, Tensor>, given: Pick<StepCall, 'step' | 'totalSteps'> & Partial<StepCall>, events: Record<string, unknown>[] = []): StepCall {
+  const put = (name: string, value: Tensor | null): void => { if (value) tensors.set(name, value); else tensors.delete(name); };
+  return {
+    seed: 0, params: new Map([...tensors].filter((e): e is [string, tf.Variable] => isTrained(e[1]))), buffers: new Map([...tensors].filter(([, t]) => !isTrained(t))),
+    grads: new Map(), weightGrads: new Map(), gradScale: 1,
+    setParam: (name, value) => put(name, value && tf.variable(value)), setBuffer: (name, value) => put(name, value && tf.keep(tf.clone(value))),
+    log: (event) => events.push(event), ...given,
+  };
 }
 
 /** One step of gradient descent with weight decay on everything that is trained. */

@@ -21,19 +21,27 @@ const failure = (args: string[]): [number | null, string] => {
   return [status, stderr];
 };
 
-test('AdaLoRA killed at any step ends with the ranks and bytes of a run left alone', async () => {
-  const start = fresh('adalora', '--rank', '4', '--target-rank', '1', '--tinit', '3', '--tfinal', '5', '--delta-t', '2');
-  const options = ['--steps', '16', '--checkpoint-every', '1', '--log'];
-  const calm = must(train(start, ...options, at('calm.jsonl'), '--checkpoint', at('calm')));
-  const args = train(start, ...options, at('killed.jsonl'), '--checkpoint', at('killed'), '--resume', '-o', at('killed.safetensors'));
-  const lines = (): number => (existsSync(at('killed.jsonl')) ? readFileSync(at('killed.jsonl'), 'utf8').split('\n').length : 0);
-  for (const n of [8, 20]) assert.equal(await interruptWhen(args, 'SIGKILL', () => lines() >= n), null);
-  must(args);
-  assert.deepEqual(readFileSync(at('killed.safetensors')), calm);
-  const { tensors } = await readGraft(at('killed.safetensors'));
-  const ranks = [...tensors].filter(([name]) => name.endsWith('lora_A')).map(([, t]) => t.shape[0]);
-  assert.equal(ranks.reduce((a, b) => a + b), ranks.length);
-});
+/** Methods whose ranks move in training, and the mean rank they end with. */
+const MOVING: [string, number, ...string[]][] = [
+  ['adalora', 1, '--rank', '4', '--target-rank', '1', '--tinit', '3', '--tfinal', '5', '--delta-t', '2'],
+  ['increlora', 3, '--target-rank', '3', '--reserve', '1', '--top', '4', '--init-warmup', '1', '--interval', '3'],
+];
+for (const [name, rank, ...given] of MOVING) {
+  test(`${name} killed at any step ends with the ranks and bytes of a run left alone`, async () => {
+    const start = fresh(name, ...given), log = at(`${name}-killed.jsonl`), end = at(`${name}-killed.safetensors`);
+    const options = ['--steps', '16', '--checkpoint-every', '1', '--log'];
+    const calm = must(train(start, ...options, at('calm.jsonl'), '--checkpoint', at(`${name}-calm`)));
+    const args = train(start, ...options, log, '--checkpoint', at(`${name}-killed`), '--resume', '-o', end);
+    const lines = (): number => (existsSync(log) ? readFileSync(log, 'utf8').split('\n').length : 0);
+    for (const n of [8, 20]) assert.equal(await interruptWhen(args, 'SIGKILL', () => lines() >= n), null);
+    must(args);
+    assert.deepEqual(readFileSync(end), calm);
+    const { tensors } = await readGraft(end);
+    const ranks = [...tensors].filter(([tensor]) => tensor.endsWith('_A')).map(([, t]) => t.shape[0]);
+    assert.equal(ranks.reduce((a, b) => a + b), rank * ranks.length, `${ranks}`);
+    assert.match(must(['plot', 'ranks', end]).toString(), /<svg/);
+  });
+}
 
 test('tasks share skills through the column task; of a stored inventory the router alone is trained', async () => {
   const start = fresh('poly', '--rank', '4', '--skills', '2', '--tasks', 'a', '--tasks', 'b', '--tasks', 'later');
