@@ -1,5 +1,6 @@
 #include "few-rows.h"
 
+#include "panels.h"
 #include "simd.h"
 
 namespace graft {
@@ -9,7 +10,7 @@ namespace {
 /** Values of a matrix stored as S (Storage as int), widened. */
 template <int S>
 struct Values {
-  static constexpr int kSize = S == 0 ? 4 : 2;
+  static constexpr int64_t kSize = S == 0 ? 4 : 2;
   static vf vector(const char* x, int64_t i) {
     if constexpr (S == 0) {
       return load(reinterpret_cast<const float*>(x) + i);
@@ -31,80 +32,123 @@ struct Values {
   }
 };
 
-/** R rows of A with J columns of B: two sums each, so that one addition need not wait for another. */
-template <int S, int R, int J>
-void dots(const float* a, int64_t ar, const char* b, int64_t k, float* c, int64_t ldc) {
-  vf even[R][J] = {}, odd[R][J] = {};
-  int64_t p = 0;
-  for (; p + 2 * kLanes <= k; p += 2 * kLanes)
-    for (int j = 0; j < J; j++) {
-      const vf w0 = Values<S>::vector(b, j * k + p), w1 = Values<S>::vector(b, j * k + p + kLanes);
-      for (int r = 0; r < R; r++) {
-        even[r][j] += load(a + r * ar + p) * w0;
-        odd[r][j] += load(a + r * ar + p + kLanes) * w1;
-      }
+/** Rows become columns: a round interleaves row i with row i + kLanes / 2, and after log2(kLanes) of them all are in place. */
+void transpose(vf (&x)[kLanes]) {
+  vi low, high;
+  for (int l = 0; l < kLanes; l++) {
+    low[l] = l / 2 + (l % 2 ? kLanes : 0);
+    high[l] = low[l] + kLanes / 2;
+  }
+  for (int round = 1; round < kLanes; round *= 2) {
+    vf y[kLanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes / 2; i++) {
+      y[2 * i] = __builtin_shuffle(x[i], x[i + kLanes / 2], low);
+      y[2 * i + 1] = __builtin_shuffle(x[i], x[i + kLanes / 2], high);
     }
-  for (int r = 0; r < R; r++)
-    for (int j = 0; j < J; j++) {
-      float y = vsum(even[r][j] + odd[r][j]);
-      for (int64_t q = p; q < k; q++) y += a[r * ar + q] * Values<S>::one(b, j * k + q);
-      c[r * ldc + j] = y;
-    }
-}
-
-template <int S, int R>
-void columns(const float* a, int64_t ar, const char* b, int64_t k, int64_t begin, int64_t end, float* c, int64_t ldc) {
-  constexpr int kTogether = R > 2 ? 1 : 2;
-  int64_t j = begin;
-  for (; j + kTogether <= end; j += kTogether) dots<S, R, kTogether>(a, ar, b + j * k * Values<S>::kSize, k, c + j, ldc);
-  for (; j < end; j++) dots<S, R, 1>(a, ar, b + j * k * Values<S>::kSize, k, c + j, ldc);
-}
-
-/** C stays in the first-level cache while the rows of B go by. */
-template <int S, int R>
-void rows(const float* a, int64_t ar, const char* b, int64_t k, int64_t n, int64_t begin, int64_t end, float* c, int64_t ldc) {
-  for (int r = 0; r < R; r++)
-    for (int64_t j = begin; j < end; j++) c[r * ldc + j] = 0;
-  for (int64_t p = 0; p < k; p++) {
-    int64_t j = begin;
-    for (; j + kLanes <= end; j += kLanes) {
-      const vf w = Values<S>::vector(b, p * n + j);
-      for (int r = 0; r < R; r++) store(c + r * ldc + j, load(c + r * ldc + j) + set1(a[r * ar + p]) * w);
-    }
-    for (; j < end; j++)
-      for (int r = 0; r < R; r++) c[r * ldc + j] += a[r * ar + p] * Values<S>::one(b, p * n + j);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; i++) x[i] = y[i];
   }
 }
 
-/** Calls F<S, R> with the storage and number of rows at hand. */
-template <template <int, int> class F, int S, class... Args>
-void withRowsOf(int64_t m, Args... args) {
-  if (m == 1) F<S, 1>::run(args...);
-  else if (m == 2) F<S, 2>::run(args...);
-  else if (m == 3) F<S, 3>::run(args...);
-  else F<S, 4>::run(args...);
+/** What one sum over a depth block becomes: as the tile of packed products has it. */
+inline float finished(float sum, const FewRows& x, int64_t r, int64_t j, bool first, bool last) {
+  float y = sum * x.alpha;
+  const float* add = first ? x.add : x.c;
+  if (add) y += add[r * x.n + j];
+  if (last && x.bias) y += x.bias[j];
+  return y;
 }
 
-template <template <int, int> class F, class... Args>
-void with(int storage, int64_t m, Args... args) {
-  if (storage == 0) withRowsOf<F, 0>(m, args...);
-  else if (storage == 3) withRowsOf<F, 3>(m, args...);
-  else withRowsOf<F, 4>(m, args...);
+/** R rows with kLanes columns from j on, `here` of which are there. */
+template <int S, int R>
+void columnTile(const FewRows& x, int64_t j, int here) {
+  const char* row[kLanes];
+  for (int l = 0; l < kLanes; l++) row[l] = static_cast<const char*>(x.b) + (j + (l < here ? l : here - 1)) * x.k * Values<S>::kSize;
+  for (int64_t p0 = 0; p0 == 0 || p0 < x.k; p0 += kDepth) {
+    const int64_t end = x.k - p0 < kDepth ? x.k : p0 + kDepth;
+    vf acc[R] = {};
+    int64_t p = p0;
+    for (; p + kLanes <= end; p += kLanes) {
+      vf w[kLanes];
+#pragma GCC unroll 16
+      for (int l = 0; l < kLanes; l++) w[l] = Values<S>::vector(row[l], p);
+      transpose(w);
+#pragma GCC unroll 16
+      for (int l = 0; l < kLanes; l++)
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) acc[r] += set1(x.a[r * x.ar + p + l]) * w[l];
+    }
+    for (; p < end; p++) {
+      vf w;
+      for (int l = 0; l < kLanes; l++) w[l] = Values<S>::one(row[l], p);
+      for (int r = 0; r < R; r++) acc[r] += set1(x.a[r * x.ar + p]) * w;
+    }
+    for (int r = 0; r < R; r++)
+      for (int l = 0; l < here; l++) x.c[r * x.n + j + l] = finished(acc[r][l], x, r, j + l, p0 == 0, end == x.k);
+  }
 }
 
 template <int S, int R>
-struct Columns { template <class... Args> static void run(Args... args) { columns<S, R>(args...); } };
+void byColumns(const FewRows& x, int64_t begin, int64_t end) {
+  for (int64_t j = begin; j < end; j += kLanes) columnTile<S, R>(x, j, int(end - j < kLanes ? end - j : kLanes));
+}
+
+/** Columns whose sums stay in the first-level cache while the rows of B go by. */
+constexpr int64_t kTogether = 256;
+
 template <int S, int R>
-struct Rows { template <class... Args> static void run(Args... args) { rows<S, R>(args...); } };
+void byRows(const FewRows& x, int64_t begin, int64_t end) {
+  const char* b = static_cast<const char*>(x.b);
+  float sums[R * kTogether];
+  for (int64_t j0 = begin; j0 < end; j0 += kTogether) {
+    const int64_t here = end - j0 < kTogether ? end - j0 : kTogether, whole = here / kLanes * kLanes;
+    for (int64_t p0 = 0; p0 == 0 || p0 < x.k; p0 += kDepth) {
+      const int64_t stop = x.k - p0 < kDepth ? x.k : p0 + kDepth;
+      for (int64_t i = 0; i < R * kTogether; i++) sums[i] = 0;
+      for (int64_t p = p0; p < stop; p++) {
+        for (int64_t j = 0; j < whole; j += kLanes) {
+          const vf w = Values<S>::vector(b, p * x.n + j0 + j);
+#pragma GCC unroll 4
+          for (int r = 0; r < R; r++) {
+            vf sum = load(sums + r * kTogether + j);
+            sum += set1(x.a[r * x.ar + p]) * w;
+            store(sums + r * kTogether + j, sum);
+          }
+        }
+        for (int64_t j = whole; j < here; j++) {
+          const vf w = set1(Values<S>::one(b, p * x.n + j0 + j));
+          for (int r = 0; r < R; r++) {
+            vf sum = set1(sums[r * kTogether + j]);
+            sum += set1(x.a[r * x.ar + p]) * w;
+            sums[r * kTogether + j] = sum[0];
+          }
+        }
+      }
+      for (int r = 0; r < R; r++)
+        for (int64_t j = 0; j < here; j++) x.c[r * x.n + j0 + j] = finished(sums[r * kTogether + j], x, r, j0 + j, p0 == 0, stop == x.k);
+    }
+  }
+}
+
+template <int S>
+void byColumnsOf(const FewRows& x, int64_t begin, int64_t end) {
+  (x.m == 1 ? byColumns<S, 1> : x.m == 2 ? byColumns<S, 2> : x.m == 3 ? byColumns<S, 3> : byColumns<S, 4>)(x, begin, end);
+}
+
+template <int S>
+void byRowsOf(const FewRows& x, int64_t begin, int64_t end) {
+  (x.m == 1 ? byRows<S, 1> : x.m == 2 ? byRows<S, 2> : x.m == 3 ? byRows<S, 3> : byRows<S, 4>)(x, begin, end);
+}
 
 }  // namespace
 
-void rowsByColumns(const float* a, int64_t ar, int64_t m, const void* b, int storage, int64_t k, int64_t begin, int64_t end, float* c, int64_t ldc) {
-  with<Columns>(storage, m, a, ar, static_cast<const char*>(b), k, begin, end, c, ldc);
+void rowsByColumns(const FewRows& x, int64_t begin, int64_t end) {
+  (x.storage == 0 ? byColumnsOf<0> : x.storage == 3 ? byColumnsOf<3> : byColumnsOf<4>)(x, begin, end);
 }
 
-void rowsByRows(const float* a, int64_t ar, int64_t m, const void* b, int storage, int64_t k, int64_t n, int64_t begin, int64_t end, float* c, int64_t ldc) {
-  with<Rows>(storage, m, a, ar, static_cast<const char*>(b), k, n, begin, end, c, ldc);
+void rowsByRows(const FewRows& x, int64_t begin, int64_t end) {
+  (x.storage == 0 ? byRowsOf<0> : x.storage == 3 ? byRowsOf<3> : byRowsOf<4>)(x, begin, end);
 }
 
 }  // namespace GRAFT_ISA

@@ -11,8 +11,8 @@
 
 namespace graft {
 
-// A panel of B (kDepth × 32 floats) stays in the first-level cache, a block of A in the second.
-static constexpr int64_t kDepth = 384, kColumns = 4096, kRowPanels = 12;
+// A block of A stays in the second-level cache.
+static constexpr int64_t kColumns = 4096, kRowPanels = 12;
 
 static int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
@@ -86,19 +86,11 @@ static bool hasFewRows(const Operand& a, const Operand& b, int64_t m) {
 
 static void fewRows(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
   float* raw = e.before ? e.before : c;
-  const auto* x = static_cast<const float*>(a.data);
+  const FewRows x{static_cast<const float*>(a.data), a.rowStride, m, k, b.data, int(b.storage), raw, n, e.alpha, e.add, e.bias};
+  const bool byColumns = b.rowStride == 1 && b.columnStride == k;
   parallelFor(n, up(32768 / std::max<int64_t>(1, k) + 1, 64), [&](int64_t begin, int64_t end) {
-    if (b.rowStride == 1 && b.columnStride == k) rowsByColumns(x, a.rowStride, m, b.data, int(b.storage), k, begin, end, raw, n);
-    else rowsByRows(x, a.rowStride, m, b.data, int(b.storage), k, n, begin, end, raw, n);
-    for (int64_t i = 0; i < m; i++) {
-      for (int64_t j = begin; j < end; j++) {
-        float y = raw[i * n + j] * e.alpha;
-        if (e.add) y += e.add[i * n + j];
-        if (e.bias) y += e.bias[j];
-        raw[i * n + j] = y;
-      }
-      if (e.activation >= 0) unaryLoop(e.activation, raw + i * n + begin, c + i * n + begin, end - begin, 0, 0);
-    }
+    (byColumns ? rowsByColumns : rowsByRows)(x, begin, end);
+    for (int64_t i = 0; e.activation >= 0 && i < m; i++) unaryLoop(e.activation, raw + i * n + begin, c + i * n + begin, end - begin, 0, 0);
   });
 }
 

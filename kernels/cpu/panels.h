@@ -6,6 +6,9 @@
 
 namespace graft {
 
+/** Longer sums are made of parts of this length. A panel of B (kDepth × 32 floats) stays in the first-level cache. */
+inline constexpr int64_t kDepth = 384;
+
 /** Rows and columns of the micro-kernel's tile. */
 GRAFT_VARIANTS(void, gemmTile, (int* mr, int* nr))
 /** Packs panels of `width` rows of an operand (element (i, p) at x[i·rs + p·cs], storage as int), zero beyond `rows`. */

@@ -24,6 +24,19 @@ const HALVES: Record<StorageType, (v: number) => Uint8Array> = {
   F16: (v) => new Uint8Array(Uint16Array.of(v === 0 ? 0 : (v < 0 ? 0x8000 : 0) | ((Math.floor(Math.log2(Math.abs(v))) + 15) << 10) | Math.round((Math.abs(v) / 2 ** Math.floor(Math.log2(Math.abs(v))) - 1) * 1024)).buffer),
 };
 
+test('a row gives the same bytes alone as among others', { skip }, () => {
+  tf.setBackend('graft-cpu');
+  tf.tidy(() => {
+    for (const layout of ['oi', 'io'] as const)
+      for (const [k, n] of [[5, 3], [384, 40], [1001, 131]]) {
+        const [x, W, b] = [random([7, k]), random(layout === 'oi' ? [n, k] : [k, n]), random([n])].map((d) => tf.tensor(d.values, d.shape));
+        const run = (rows: tf.Tensor): number[] => [...linear(rows, W as tf.Tensor2D, b as tf.Tensor1D, { layout, activation: 'gelu' }).dataSync()];
+        const whole = run(x);
+        for (const size of [1, 2, 3, 4]) assert.deepEqual(run(tf.slice(x, [2, 0], [size, k])), whole.slice(2 * n, (2 + size) * n), `${layout} ${k}×${n}, ${size} rows`);
+      }
+  });
+});
+
 test('mapped weights of each float type give what their float32 copy gives, whatever the number of threads', { skip }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'graft-'));
   try {
