@@ -6,7 +6,7 @@ const command: Command = {
   name: 'svd-init',
   summary: 'start a graft from the weights or the data',
   description: [
-    'Reads a new graft from --graft or standard input, replaces what its tensors start from by a decomposition of the weights (pissa, olora) or of what the modules read when the model sees the data (eva), and writes it.',
+    'Reads a new graft from --graft or standard input, replaces what its tensors start from by a decomposition of the weights (pissa, olora), of what the modules read when the model sees the data (eva) or of both (corda), and writes it. truncate makes a change that leaves out the least of each weight.',
   ],
   options: {
     ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),
@@ -22,6 +22,7 @@ const command: Command = {
   }],
   examples: [
     { does: 'a LoRA that starts from the data it will be trained on', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow | graft svd-init -m minilm/ --method eva -d train.arrow | graft train -m minilm/ -d train.arrow --log eva.jsonl > eva.safetensors' },
+    { does: 'a LoRA that leaves alone what the model knows of its old data', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow | graft svd-init -m minilm/ --method corda --mode kpm -d old.arrow > kept.safetensors' },
     { does: 'a LoRA that starts from the weights', command: 'graft init-adapter -m minilm/ | graft svd-init -m minilm/ --method pissa > pissa.safetensors' },
   ],
   binary: () => true,
@@ -31,13 +32,14 @@ const command: Command = {
     const [{ loadInitialiser }, { readGraft, writeGraft }, { writeOutput }, { startCompute }] = await Promise.all([
       import('../init/registry.js'), import('../formats/graft.js'), import('../formats/output.js'), import('../compute.js')]);
     const initialiser = await loadInitialiser(args.method);
-    if (initialiser.needsData && !args.data) throw usageError(`--data is missing: ${args.method} starts from data`);
+    const config = Object.fromEntries(Object.keys(initialiser.options).map((name) => [name, args[name]]));
+    const needsData = typeof initialiser.needsData === 'function' ? initialiser.needsData(config) : initialiser.needsData;
+    if (needsData && !args.data) throw usageError(`--data is missing: ${args.method} starts from data`);
     const from: string = args.graft[0] ?? '-';
     if (from === '-' && args.data === '-') throw usageError('graft and data cannot both come from standard input: name one of them');
-    const config = Object.fromEntries(Object.keys(initialiser.options).map((name) => [name, args[name]]));
     await startCompute(args);
     const given = await readGraft(from);
-    const { start, close } = await prepare(args, given, initialiser.needsData);
+    const { start, close } = await prepare(args, given, needsData);
     const graft = await initialiser.run(start, config);
     await writeOutput(args.output, (out) => writeGraft(out, { ...graft, history: [...graft.history, args.commandLine] }));
     close();

@@ -1,7 +1,10 @@
+import { createHash } from 'node:crypto';
 import { scoped, type Tensor } from '@graft/kernels';
 import { defaults } from '../adapters/instantiate.js';
 import { disposeBatch, padBatch } from '../data/encode.js';
 import { fittedPixels, rawShape, tensorOf } from '../data/image-input.js';
+import { dataError, usageError } from '../errors.js';
+import { bytesOf } from '../formats/dtype.js';
 import type { Row, Table } from '../formats/table.js';
 import type { Batch } from '../models/model.js';
 import type { Site } from '../models/site.js';
@@ -18,6 +21,9 @@ export interface DataBatch {
   /** The same, and the objective scores it; equal to `tokens` where labels belong to rows. */
   scored: Uint8Array | null;
 }
+
+/** The model with its graft, and its batches, from the beginning at every call. */
+export interface Data { runtime: Runtime; batches(): AsyncIterable<DataBatch> }
 
 /** The batches of a table as the head's objective makes them, or plain texts or images without a head. The caller frees `inputs`. */
 export async function* dataBatches(runtime: Runtime, table: Table, { batchSize, maxLength, seed }: { batchSize: number; maxLength?: number; seed: number }): AsyncGenerator<DataBatch> {
@@ -59,23 +65,76 @@ async function plainInputs(rows: Row[], first: number, p: Preparation): Promise<
   return tensorOf(await Promise.all(rows.map((row, i) => fittedPixels(row.image, shape, model.imageSize ?? null, where(p, first + i)))));
 }
 
+/** What is gathered about the inputs of a site, batch by batch. `lengths`: how many of the rows of X [m, d] each example gave. */
+export interface Statistic { update(X: Float32Array, lengths: readonly number[]): void }
+
+/** Which positions of a batch count. */
+export type Keep = (batch: DataBatch) => Uint8Array | null;
+
+/** Memory that statistics may take together, in bytes; one module's is gathered however large it is. */
+export const STATISTICS_MEMORY = 1 << 30;
+
+/**
+ * A statistic of what each site reads, over all of the data, handed over as soon as it is whole so that it can be freed: the data is
+ * run through as often as statistics of all sites together are larger than `memory`. Sites that read the same share one.
+ * @param bytes what the statistic of a site of d inputs takes
+ * Sites that the data never reaches are left out.
+ * @throws GraftError (usage) where these are all
+ */
+export async function* statistics<S extends Statistic>(data: Data, sites: readonly Site[], keep: Keep, make: (d: number) => S, bytes: (d: number) => number, memory = STATISTICS_MEMORY): AsyncGenerator<{ sites: Site[]; statistic: S }> {
+  const groups = await sameInputs(data, sites, keep);
+  while (groups.length > 0) {
+    const held = new Map<Site, { sites: Site[]; statistic: S }>();
+    for (let room = memory; groups.length > 0 && (held.size === 0 || bytes(groups[0][0].dimIn) <= room); room -= bytes(groups.shift()![0].dimIn)) {
+      held.set(groups[0][0], { sites: groups[0], statistic: make(groups[0][0].dimIn) });
+    }
+    for await (const batch of data.batches()) observeInputs(data.runtime, batch, keep(batch), (s) => held.has(s), (s, X, lengths) => held.get(s)!.statistic.update(X, lengths));
+    yield* held.values();
+  }
+}
+
+/** Sites by what they read, which the first batch shows; those it never reaches (a pooler without a head) are left out. @throws GraftError (usage) where these are all */
+export async function sameInputs(data: Data, sites: readonly Site[], keep: Keep): Promise<Site[][]> {
+  const groups = new Map<string, Site[]>(), unseen = new Set(sites);
+  for await (const batch of data.batches()) {
+    observeInputs(data.runtime, batch, keep(batch), (s) => unseen.has(s), (site, X) => {
+      unseen.delete(site);
+      const hash = createHash('sha1').update(`${site.dimIn} `).update(bytesOf(X)).digest('hex');
+      groups.set(hash, [...(groups.get(hash) ?? []), site]);
+    });
+    if (groups.size === 0) throw usageError('the data never reaches the modules of this graft');
+    return [...groups.values()];
+  }
+  throw dataError('the data has no rows');
+}
+
 /**
  * Runs one batch through the frozen model and hands over the input of each wanted site while it is computed, as rows [m, dimIn] of
  * the kept positions: no more than one layer's activations are held at a time. Frees the batch.
  */
-export function observeInputs(runtime: Runtime, batch: DataBatch, keep: Uint8Array | null, wanted: (site: Site) => boolean, each: (site: Site, X: Float32Array) => void): void {
-  const observe = (site: Site, x: Tensor): void => { if (wanted(site)) each(site, keptRows(x, keep)); };
+export function observeInputs(runtime: Runtime, batch: DataBatch, keep: Uint8Array | null, wanted: (site: Site) => boolean, each: (site: Site, X: Float32Array, lengths: number[]) => void): void {
+  const examples = (batch.inputs.kind === 'text' ? batch.inputs.ids : batch.inputs.pixels).shape[0];
+  const observe = (site: Site, x: Tensor): void => {
+    if (!wanted(site)) return;
+    const { X, lengths } = keptRows(x, keep, examples);
+    each(site, X, lengths);
+  };
   scoped(() => (runtime.head ? runtime.logits(batch.inputs, { observe }) : runtime.features(batch.inputs, { observe })));
   disposeBatch(batch.inputs as never);
 }
 
-function keptRows(x: Tensor, keep: Uint8Array | null): Float32Array {
+function keptRows(x: Tensor, keep: Uint8Array | null, examples: number): { X: Float32Array; lengths: number[] } {
   const values = x.dataSync() as Float32Array;
   const d = x.shape.at(-1)!;
   // Pooled features have a row an example, not a token.
-  if (!keep || keep.length * d !== values.length) return values.slice();
-  const out = new Float32Array(keep.reduce((a, b) => a + b, 0) * d);
+  if (!keep || keep.length * d !== values.length) return { X: values.slice(), lengths: new Array<number>(examples).fill(values.length / d / examples) };
+  const X = new Float32Array(keep.reduce((a, b) => a + b, 0) * d);
+  const lengths = new Array<number>(examples).fill(0);
   let to = 0;
-  keep.forEach((k, i) => { if (k) out.set(values.subarray(i * d, (i + 1) * d), (to++) * d); });
-  return out;
+  keep.forEach((k, i) => {
+    if (!k) return;
+    X.set(values.subarray(i * d, (i + 1) * d), (to++) * d);
+    lengths[Math.floor(i * examples / keep.length)]++;
+  });
+  return { X, lengths };
 }

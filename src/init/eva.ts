@@ -1,12 +1,10 @@
-import { createHash } from 'node:crypto';
 import { patternValue } from '../adapters/targets.js';
 import { pairNames, rankAt, type LoraConfig } from '../adapters/lora.js';
 import { dataError, usageError } from '../errors.js';
-import { bytesOf } from '../formats/dtype.js';
 import type { Graft } from '../formats/graft.js';
 import type { Site } from '../models/site.js';
 import type { OptionValues } from '../options.js';
-import { observeInputs, type DataBatch } from './collect.js';
+import { observeInputs, sameInputs, type DataBatch } from './collect.js';
 import type { Initialiser, Start } from './initialiser.js';
 import { IncrementalPca } from './ipca.js';
 import { freshLora, stored } from './lora-graft.js';
@@ -45,8 +43,7 @@ const eva: Initialiser<EvaConfig> = {
     const sites = targets.filter((s) => s.kind === 'linear');
     if (sites.length === 0) throw usageError('eva starts linear modules; the graft has none');
     const groups = await decompose(start, options, sites, config);
-    const ranks = redistribute(groups.flatMap((g) => g.sites.map((site) => ({ name: site.name, r: rankAt(site, config), ratios: ratiosFor(site, g, config, options) }))));
-    return write(start.graft, config, options, groups, ranks, targets);
+    return write(start.graft, config, options, groups, ranksOf(groups, config, options), targets);
   },
 };
 
@@ -54,11 +51,9 @@ export default eva;
 
 /** Sites that read the same, and the components of what they read. */
 class Group {
-  readonly sites: Site[] = [];
   readonly converged: boolean[];
-  active = true;
 
-  constructor(readonly pca: IncrementalPca, private readonly tau: number) {
+  constructor(readonly sites: Site[], readonly pca: IncrementalPca, private readonly tau: number) {
     this.converged = new Array<boolean>(pca.k).fill(false);
   }
 
@@ -85,52 +80,34 @@ const ratiosFor = (site: Site, group: Group, c: LoraConfig, o: EvaConfig): Float
 
 /** Runs over the data, again from its start when it ends, until every component that is needed stands still. */
 async function decompose({ data }: Start, options: EvaConfig, sites: Site[], config: LoraConfig): Promise<Group[]> {
-  const { runtime } = data!;
-  const groups: Group[] = [];
-  const groupOf = new Map<string, Group>();
-  const keepOf = (b: DataBatch): Uint8Array | null => (options.labelMask ? b.scored : b.tokens);
+  const keep = (b: DataBatch): Uint8Array | null => (options.labelMask ? b.scored : b.tokens);
+  const groups = (await sameInputs(data!, sites, keep)).map((own) => new Group(own, new IncrementalPca(own[0].dimIn, Math.max(...own.map((s) => most(s, config, options)))), options.tau));
+  const active = new Map(groups.map((g) => [g.sites[0], g]));
   let batches = 0;
-  for (let known = -1; groups.some((g) => g.active) || batches === 0;) {
+  for (let known = -1; active.size > 0;) {
     if (known === batches) throw dataError('the data gives no batch with as many tokens as components are needed; give more data or a larger --batch-size');
     known = batches;
     for await (const batch of data!.batches()) {
-      const keep = keepOf(batch);
-      if (groups.length === 0) groupSites(batch, keep);
-      else observeInputs(runtime, batch, keep, (s) => groupOf.get(s.name)?.sites[0] === s && groupOf.get(s.name)!.active, (s, X) => groupOf.get(s.name)!.update(X));
-      if (groups.every((g) => g.pca.n > 0)) { batches++; settle(groups, config, options); }
-      if (batches >= options.maxBatches || (batches > 0 && !groups.some((g) => g.active))) return groups;
+      observeInputs(data!.runtime, batch, keep(batch), (s) => active.has(s), (s, X) => active.get(s)!.update(X));
+      if (groups.every((g) => g.pca.n > 0)) { batches++; settle(); }
+      if (batches >= options.maxBatches || active.size === 0) return groups;
     }
   }
   return groups;
 
-  /** The first batch shows which sites read the same. */
-  function groupSites(batch: DataBatch, keep: Uint8Array | null): void {
-    const wanted = new Set(sites);
-    const byHash = new Map<string, Group>();
-    observeInputs(runtime, batch, keep, (s) => wanted.has(s), (site, X) => {
-      const hash = createHash('sha1').update(`${site.dimIn} `).update(bytesOf(X)).digest('hex');
-      const k = most(site, config, options);
-      let group = byHash.get(hash);
-      if (!group) {
-        byHash.set(hash, (group = new Group(new IncrementalPca(site.dimIn, k), options.tau)));
-        groups.push(group);
-        group.update(X);
-      }
-      group.sites.push(site);
-      groupOf.set(site.name, group);
-    });
-    if (groups.length === 0) throw usageError('eva: the data never reaches the modules of this graft');
+  /** A group rests while the components its sites are allotted now stand still, and wakes when one is allotted more. */
+  function settle(): void {
+    const ranks = ranksOf(groups, config, options);
+    for (const group of groups) {
+      const needed = Math.max(...group.sites.map((s) => ranks.get(s.name)!));
+      if (group.converged.slice(0, needed).every(Boolean)) active.delete(group.sites[0]);
+      else active.set(group.sites[0], group);
+    }
   }
 }
 
-/** A group rests while the components its sites are allotted now stand still, and wakes when one is allotted more. */
-function settle(groups: Group[], config: LoraConfig, options: EvaConfig): void {
-  const ranks = redistribute(groups.flatMap((g) => g.sites.map((site) => ({ name: site.name, r: rankAt(site, config), ratios: ratiosFor(site, g, config, options) }))));
-  for (const group of groups) {
-    const needed = Math.max(...group.sites.map((s) => ranks.get(s.name)!));
-    group.active = !group.converged.slice(0, needed).every(Boolean);
-  }
-}
+const ranksOf = (groups: Group[], config: LoraConfig, options: EvaConfig): Map<string, number> =>
+  redistribute(groups.flatMap((g) => g.sites.map((site) => ({ name: site.name, r: rankAt(site, config), ratios: ratiosFor(site, g, config, options) }))));
 
 /**
  * Shares out Σ r: of the explained-variance ratios of all sites the largest, and a site's rank is how many of its own are among them.

@@ -3,8 +3,7 @@ import type { Checkpoint } from '../formats/checkpoint.js';
 import type { Graft } from '../formats/graft.js';
 import type { Model } from '../models/model.js';
 import type { OptionSpecs, OptionValues } from '../options.js';
-import type { Runtime } from '../runtime.js';
-import type { DataBatch } from './collect.js';
+import type { Data } from './collect.js';
 
 /** What an initialiser starts from. */
 export interface Start {
@@ -13,8 +12,7 @@ export interface Start {
   /** The frozen weights; an initialiser reads one at a time. */
   checkpoint: Checkpoint;
   seed: number;
-  /** With data: the model with the graft, and its batches, from the beginning at every call. */
-  data?: { runtime: Runtime; batches(): AsyncIterable<DataBatch> };
+  data?: Data;
 }
 
 /** A published way to start a graft from the weights or the data: one object in one file. */
@@ -23,7 +21,7 @@ export interface Initialiser<C extends OptionValues = OptionValues> {
   summary: string;
   paper: Paper;
   options: OptionSpecs;
-  needsData: boolean;
+  needsData: boolean | ((config: C) => boolean);
   /** The graft with new tensors. @throws GraftError (usage) for a graft of another method */
   run(start: Start, config: C): Promise<Graft>;
 }

@@ -11,7 +11,7 @@ import type { Site } from '../models/site.js';
 export function freshLora(graft: Graft, model: Model, initialiser: string): { config: LoraConfig; sites: Site[] } {
   if (graft.method !== 'lora') throw usageError(`${initialiser} starts lora grafts; this one is ${graft.method}`);
   const config = { ...defaults(lora.options), ...graft.config } as LoraConfig;
-  if (config.residual) throw usageError(`this graft was already started from the weights (pissa, olora); make a new one with graft init-adapter`);
+  if (config.residual) throw usageError(`this graft was already started from the weights (pissa, olora, corda); make a new one with graft init-adapter`);
   return { config, sites: targetSites(model, config) };
 }
 

@@ -1,6 +1,6 @@
 import { randomizedSvd, Rng, svd } from '@graft/kernels';
 import type { OptionValues } from '../options.js';
-import { startFromWeights, type Pair, type Weight } from './from-weights.js';
+import { balanced, startFromWeights, type Pair, type Weight } from './from-weights.js';
 import type { Initialiser } from './initialiser.js';
 
 /**
@@ -20,12 +20,5 @@ const pissa: Initialiser<{ niter: number } & OptionValues> = {
 export default pissa;
 
 function principal({ site, M, m, n, r, s }: Weight, niter: number, seed: number): Pair {
-  const { U, S, Vt, k } = niter > 0 ? randomizedSvd(M, m, n, r, niter, new Rng('pissa', seed, site.name)) : svd(M, m, n);
-  const A = new Float64Array(r * n), B = new Float64Array(m * r);
-  for (let i = 0; i < r; i++) {
-    const root = Math.sqrt(S[i] / s);
-    for (let j = 0; j < n; j++) A[i * n + j] = root * Vt[i * n + j];
-    for (let j = 0; j < m; j++) B[j * r + i] = root * U[j * k + i];
-  }
-  return { A, B };
+  return balanced(niter > 0 ? randomizedSvd(M, m, n, r, niter, new Rng('pissa', seed, site.name)) : svd(M, m, n), 0, r, s);
 }

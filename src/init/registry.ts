@@ -5,7 +5,9 @@ import type { Initialiser } from './initialiser.js';
 const INITIALISERS: Record<string, () => Promise<{ default: Initialiser<any> }>> = { // eslint-disable-line @typescript-eslint/no-explicit-any
   pissa: () => import('./pissa.js'),
   olora: () => import('./olora.js'),
+  corda: () => import('./corda.js'),
   eva: () => import('./eva.js'),
+  truncate: () => import('./truncate.js'),
 };
 
 export const initialiserNames = (): string[] => Object.keys(INITIALISERS).sort();

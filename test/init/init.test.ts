@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { svd, tf, useBackend } from '@graft/kernels';
+import { matMulDouble, Rng, svd, tf, useBackend } from '@graft/kernels';
 import lora, { pairNames } from '../../src/adapters/lora.js';
 import { weightDelta } from '../../src/adapters/low-rank.js';
 import { decode } from '../../src/formats/dtype.js';
 import type { Graft } from '../../src/formats/graft.js';
 import { openTable } from '../../src/formats/table.js';
-import { dataBatches, observeInputs } from '../../src/init/collect.js';
+import { dataBatches, observeInputs, sameInputs, statistics } from '../../src/init/collect.js';
+import corda, { type CordaConfig } from '../../src/init/corda.js';
+import { Covariance, MeanMagnitude, orientedSvd } from '../../src/init/covariance.js';
 import eva, { type EvaConfig } from '../../src/init/eva.js';
 import olora from '../../src/init/olora.js';
+import { balanced } from '../../src/init/from-weights.js';
 import pissa from '../../src/init/pissa.js';
+import truncate, { type TruncateConfig } from '../../src/init/truncate.js';
 import { openRuntime } from '../../src/runtime.js';
 import { active, bench, fresh, logits, randomised } from '../adapters/support.js';
 import { maxDifference } from '../models/golden.js';
@@ -78,6 +82,152 @@ describe('olora', () => {
     const b = await bench('bert-classify');
     await assert.rejects(olora.run({ graft: fresh(b, lora, { rank: 100 }), model: b.model, checkpoint: b.checkpoint, seed: 0 }, {}), /olora: rank 100 at .* is more than its/);
   });
+});
+
+describe('what modules read', () => {
+  test('corda by hand: the largest and the smallest component of W C', () => {
+    // W = diag(1, 2), C = diag(9, 1): W C = diag(9, 2).
+    const C = new Covariance(2, 1e-9);
+    C.update(Float32Array.of(3, 0, 0, 1, 3, 0, 0, 1), [2, 2]);
+    const { M, inverse } = C.metric({ name: 'x' });
+    assert.ok(maxDifference(M, [1, 0, 0, 1 / 9]) < 1e-6, 'each example is divided by its largest entry, the sum by their number');
+    assert.ok(maxDifference(inverse, [1, 0, 0, 9]) < 1e-6);
+    const d = orientedSvd(Float32Array.of(1, 0, 0, 2), 2, 2, { M: Float64Array.of(9, 0, 0, 1), inverse: Float64Array.of(1 / 9, 0, 0, 1) });
+    const part = (from: number): Float64Array => {
+      const { A, B } = balanced(d, from, 1, 0.5);
+      return matMulDouble(B, A, 2, 1, 2).map((v) => 0.5 * v);
+    };
+    assert.ok(maxDifference(part(0), [1, 0, 0, 0]) < 1e-6, 'ipm');
+    assert.ok(maxDifference(part(1), [0, 0, 0, 2]) < 1e-6, 'kpm');
+  });
+
+  test('the damped covariance has an inverse even of rank one, and of zeros there is none', () => {
+    const d = 40, C = new Covariance(d, 0.01);
+    C.update(Float32Array.from({ length: d }, (_, i) => i - 7), [1]);
+    const { M, inverse } = C.metric({ name: 'x' });
+    const product = matMulDouble(M, inverse, d, d, d);
+    assert.ok(Math.hypot(...product.map((v, i) => v - (i % (d + 1) === 0 ? 1 : 0))) < 1e-8);
+    const nothing = new Covariance(3, 0.01);
+    nothing.update(new Float32Array(6), [2]);
+    assert.throws(() => nothing.metric({ name: 'layer.0' }), /layer.0 reads nothing but zeros/);
+  });
+
+  test('leaving out the least components costs the output less where the covariance says which (CorDA, fig. 2)', () => {
+    const m = 40, n = 48, N = 400, rng = new Rng('discard');
+    const W = Float32Array.from({ length: m * n }, () => rng.normal());
+    const { U: Q } = svd(Float64Array.from({ length: n * n }, () => rng.normal()), n, n);
+    const Z = Float64Array.from({ length: N * n }, (_, i) => rng.normal(0, Math.sqrt(Math.exp(-(i % n) / 6))));
+    const X = Float32Array.from(matMulDouble(Z, Q, N, n, n));
+    const gram = new Covariance(n, 0.01), magnitude = new MeanMagnitude(n, 0.5);
+    for (const s of [gram, magnitude]) s.update(X, [N]);
+    const identity = Float64Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
+    const Xt = Float64Array.from({ length: n * N }, (_, i) => X[(i % N) * n + Math.floor(i / N)]);
+    const Y = matMulDouble(W, Xt, m, n, N);
+    const error = (d: ReturnType<typeof orientedSvd>, k: number): number => {
+      const { A, B } = balanced(d, 0, d.k - k, 1);
+      const left = matMulDouble(matMulDouble(B, A, m, d.k - k, n), Xt, m, n, N);
+      return Math.hypot(...left.map((v, i) => v - Y[i])) ** 2 / Math.hypot(...Y) ** 2;
+    };
+    const [plain, asvd, cov] = [{ M: identity, inverse: identity }, magnitude.metric(), gram.metric({ name: 'x' })].map((by) => orientedSvd(W, m, n, by));
+    const at = (k: number): number[] => [plain, asvd, cov].map((d) => error(d, k));
+    for (const k of [8, 16, 24, 32]) {
+      const [p, a, c] = at(k);
+      assert.ok(c < a && c < p, `dropping ${k}: ${[p, a, c]}`);
+    }
+    assert.ok(at(16)[2] < at(16)[0] / 2);
+  });
+
+  test('statistics come in as many passes as memory needs, and are the same', async () => {
+    const { data, sites } = await benchWithData();
+    const all = async (memory: number): Promise<{ names: string[]; passes: number; matrices: Float64Array[] }> => {
+      let passes = 0;
+      const counted = { ...data, batches: () => { passes++; return data.batches(); } };
+      const found: { names: string[]; matrix: Float64Array }[] = [];
+      for await (const { sites: same, statistic } of statistics(counted, sites, (b) => b.tokens, (d) => new Covariance(d, 0.01), (d) => 8 * d * d, memory)) found.push({ names: same.map((s) => s.name), matrix: statistic.matrix });
+      return { names: found.flatMap((f) => f.names), passes, matrices: found.map((f) => f.matrix) };
+    };
+    const [once, often] = [await all(1 << 20), await all(1)];
+    assert.equal(once.passes, 2, 'one to see which modules read the same, one to gather');
+    assert.equal(often.passes, 1 + often.matrices.length);
+    assert.deepEqual(often.names, once.names);
+    assert.deepEqual(often.matrices, once.matrices);
+    assert.ok(once.matrices.length < sites.length, 'query and value share');
+  });
+
+  test('modules the data never reaches start as LoRA does; where these are all it is said', async () => {
+    const { data, run, start, b } = await benchWithData({ targetModules: ['query', 'pooler.dense'] });
+    const graft = await run();
+    assert.deepEqual(graft.tensors.get('pooler.dense.lora_A0.weight'), start.graft.tensors.get('pooler.dense.lora_A.weight'));
+    const act = active(b, lora, graft);
+    const pooler = b.model.sites.find((s) => s.name === 'pooler.dense')!;
+    const W = b.checkpoint.get(pooler.weight!);
+    assert.equal(maxDifference(act.rewritten(pooler, W).dataSync() as Float32Array, W.dataSync() as Float32Array), 0);
+    await assert.rejects(sameInputs(data, [pooler], (batch) => batch.tokens), /the data never reaches the modules of this graft/);
+  });
+});
+
+let small: { path: string; data: string } | undefined;
+
+/** A small model with texts to see. */
+async function benchWithData(config: Record<string, unknown> = {}) {
+  if (!small) {
+    const folder = scratch();
+    small = { path: tinyBert(folder), data: jsonLines(join(folder, 'train.jsonl'), tinyRows(48, 1)) };
+  }
+  const table = await openTable(small.data);
+  const runtime = await openRuntime({ model: small.path });
+  const b = { checkpoint: runtime.checkpoint, model: runtime.model } as Awaited<ReturnType<typeof bench>>;
+  const graft = fresh(b, lora, { rank: 4, alpha: 8, targetModules: ['query', 'value', 'intermediate.dense', 'output.dense'], ...config });
+  const data = { runtime, batches: () => dataBatches(runtime, table, { batchSize: 16, seed: 0 }) };
+  const start = { graft, model: runtime.model, checkpoint: runtime.checkpoint, seed: 0, data };
+  return { b, data, start, sites: lora.sites(b.model, graft.config as never), run: (o: Partial<CordaConfig> = {}) => corda.run(start, { mode: 'ipm', damping: 0.01, niter: 0, ...o }) };
+}
+
+describe('corda', () => {
+  for (const mode of ['ipm', 'kpm'] as const) {
+    test(`${mode}: what is frozen and A₀, B₀ are the weight together`, async () => {
+      const { b, run, sites } = await benchWithData();
+      const graft = await run({ mode });
+      const act = active(b, lora, graft, true);
+      for (const site of sites) {
+        const W = b.checkpoint.get(site.weight!);
+        const p = Object.fromEntries(lora.params(site, act.config as never, b.model).map((s) => [s.name, act.tensors.get(`${site.name}.${s.name}`)!]));
+        const delta = weightDelta(site, lora.weightChange!(site, p, act.config as never));
+        assert.ok(maxDifference(tf.add(act.rewritten(site, W), delta).dataSync() as Float32Array, W.dataSync() as Float32Array) < 1e-5);
+        assert.ok(Math.hypot(...delta.dataSync() as Float32Array) > 1e-4);
+      }
+      assert.deepEqual((await run({ mode })).tensors, graft.tensors, 'the same data give the same bytes');
+    });
+  }
+
+  test('the randomised decomposition finds the same part', async () => {
+    const { run } = await benchWithData({ targetModules: ['output.dense'] });
+    const [exact, random] = [await run(), await run({ niter: 12 })];
+    for (const name of exact.tensors.keys()) assert.ok(maxDifference(values(exact, name), values(random, name)) < 1e-3, name);
+  });
+
+  test('what it cannot start is refused', async () => {
+    const { run } = await benchWithData();
+    await assert.rejects(run({ mode: 'kpm', niter: 2 }), /--mode kpm needs the smallest/);
+    const tables = await benchWithData({ targetModules: ['word_embeddings'] });
+    await assert.rejects(tables.run(), /corda by what modules read is for linear ones; .*word_embeddings is of kind embedding/);
+  });
+});
+
+describe('truncate', () => {
+  const options: TruncateConfig = { metric: 'cov', damping: 0.01, exponent: 0.5 };
+  for (const metric of ['plain', 'asvd', 'cov'] as const) {
+    test(`${metric}: the change takes the least components out of the weight, whose rank falls by as many`, async () => {
+      const { b, start, sites } = await benchWithData();
+      const act = active(b, lora, await truncate.run(start, { ...options, metric }));
+      const site = sites[0];
+      const W = b.checkpoint.get(site.weight!);
+      const p = Object.fromEntries(lora.params(site, act.config as never, b.model).map((s) => [s.name, act.tensors.get(`${site.name}.${s.name}`)!]));
+      const left = tf.add(W, weightDelta(site, lora.weightChange!(site, p, act.config as never)));
+      const S = svd(left.dataSync() as Float32Array, 32, 32).S;
+      assert.ok(S[27] > 1e-3 && S[28] < 1e-5, `${S}`);
+    });
+  }
 });
 
 describe('eva', () => {
