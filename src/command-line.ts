@@ -67,7 +67,8 @@ function describe(command: Command, specs: OptionSpecs, chosen: Entry[], argv: s
 
 /** Checks one value against its description. */
 function value(name: string, spec: OptionSpec, raw: unknown): unknown {
-  if (spec.array) return [raw].flat().filter((v) => v !== undefined).map((v) => single(name, spec, v));
+  // Numbers may stand together with commas between them.
+  if (spec.array) return [raw].flat().filter((v) => v !== undefined).flatMap((v) => (spec.type === 'number' ? String(v).split(',') : [v])).map((v) => single(name, spec, v));
   return single(name, spec, Array.isArray(raw) ? raw.at(-1) : raw);
 }
 

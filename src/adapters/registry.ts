@@ -14,6 +14,7 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   ia3: () => import('./ia3.js'),
   loha: () => import('./loha.js'),
   lokr: () => import('./lokr.js'),
+  flora: () => import('./flora.js'),
   poly: () => import('./poly.js'),
   bottleneck: () => import('./bottleneck.js'),
   prefix: () => import('./prefix.js'),

@@ -6,6 +6,7 @@ import bottleneck from '../../src/adapters/bottleneck.js';
 import dora from '../../src/adapters/dora.js';
 import ia3 from '../../src/adapters/ia3.js';
 import increlora from '../../src/adapters/increlora.js';
+import flora from '../../src/adapters/flora.js';
 import { countSpecs, defaults, ownedTensors } from '../../src/adapters/instantiate.js';
 import loha from '../../src/adapters/loha.js';
 import lokr, { factorization } from '../../src/adapters/lokr.js';
@@ -75,6 +76,7 @@ test('parameters of the low-rank family follow its closed forms', async () => {
   assert.equal(count(base, loha, { rank: 4 }), sites * 2 * 4 * 2 * d);
   assert.equal(count(base, lokr, { rank: 4 }), sites * (24 * 24 + 4 * (32 + 32)), '768 = 24·32');
   assert.equal(count(base, lokr, { rank: 4, decomposeBoth: true }), sites * (4 * (24 + 24) + 4 * (32 + 32)));
+  assert.equal(count(base, flora, { ranks: [4, 3] }), sites * (4 * 3 + (4 + 3) * d));
   assert.equal(count(base, poly, { rank: 2, skills: 8, splits: 4, tasks: ['a', 'b', 'c'] }), sites * (8 * 2 * 2 * d + 3 * 4 * 8));
 });
 

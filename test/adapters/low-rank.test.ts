@@ -4,6 +4,7 @@ import { qr, Rng, svd, tf, untracked, useBackend, type Scalar, type Tensor, type
 import adalora from '../../src/adapters/adalora.js';
 import { budgetAt } from '../../src/adapters/adalora-budget.js';
 import dora from '../../src/adapters/dora.js';
+import flora from '../../src/adapters/flora.js';
 import ia3 from '../../src/adapters/ia3.js';
 import { ownedTensors, toGraft } from '../../src/adapters/instantiate.js';
 import increlora from '../../src/adapters/increlora.js';
@@ -33,6 +34,7 @@ describe('gradients are the slopes of the loss', () => {
     [adalora, { rank: 2 }, 'bert-classify'], [vera, { rank: 3, targetModules: ['query', 'output.dense'] }, 'bert-classify'], [ia3, {}, 'gpt2-classify'], [loha, { rank: 2 }, 'bert-classify'],
     [loha, { rank: 5 }, 'gpt2-classify'], [lokr, { rank: 1 }, 'bert-classify'], [increlora, { rank: 2, targetRank: 4 }, 'gpt2-classify'],
     [poly, { rank: 2, skills: 2, splits: 2, tasks: ['a', 'b'] }, 'bert-classify'],
+    [flora, { ranks: [3, 2] }, 'bert-classify'],
   ];
   for (const [method, config, name] of cases) {
     test(`${method.name} ${JSON.stringify(config)} on ${name}`, async () => {
@@ -57,6 +59,7 @@ describe('gradients are the slopes of the loss', () => {
 describe('gradients at convolutions are those of the weight formed', () => {
   const cases: [Any, Record<string, unknown>][] = [
     [adalora, { rank: 2 }], [increlora, { rank: 1, reserve: 1 }], [loha, { rank: 2 }], [loha, { rank: 2, effectiveConv: true }], [loha, { rank: 6 }], [lokr, { rank: 1 }], [lokr, { rank: 1, effectiveConv: true }], [ia3, { feedforwardModules: ['/.*layer\\.1\\.convolution/'] }],
+    [flora, { ranks: [3, 2, 2, 1], dropout: 0 }],
   ];
   for (const [method, config] of cases) {
     test(`${method.name} ${JSON.stringify(config)}`, async () => {

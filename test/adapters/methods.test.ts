@@ -5,6 +5,7 @@ import adalora from '../../src/adapters/adalora.js';
 import bitfit from '../../src/adapters/bitfit.js';
 import bottleneck from '../../src/adapters/bottleneck.js';
 import dora from '../../src/adapters/dora.js';
+import flora from '../../src/adapters/flora.js';
 import full from '../../src/adapters/full.js';
 import ia3 from '../../src/adapters/ia3.js';
 import { countParameters, toGraft } from '../../src/adapters/instantiate.js';
@@ -57,6 +58,8 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: prefix, config: { tokens: 3 }, models: ['bert-classify', 'gpt2-clm', 'llama-clm', 'vit-classify'], identity: false },
   { method: prefix, config: { tokens: 3, projection: true, hidden: 7, init: 'zero' }, models: ['bert-classify', 'qwen2-clm'], identity: false },
   { method: prompt, config: { tokens: 2 }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: false },
+  { method: flora, config: { ranks: [3, 2] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
+  { method: flora, config: { ranks: [4, 3, 2, 1], targetModules: ['/.*convolution/'] }, models: ['resnet-basic', 'resnet-bottleneck'], identity: true },
 ];
 
 const title = (method: Any, config: Record<string, unknown> | undefined, model: string): string => `${method.name} ${config ? JSON.stringify(config) : ''} on ${model}`;

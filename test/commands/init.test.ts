@@ -86,3 +86,10 @@ test('methods NAME tells one method: summary, options, paper, recipes; a name tw
     assert.match(ran.stderr, message);
   }
 });
+
+test('lists of numbers take commas as well as repetition', () => {
+  const ranks = (...args: string[]): unknown => description(must(['init-adapter', '-m', model, '--method', 'flora', ...args])).config.ranks;
+  assert.deepEqual(ranks('--ranks', '4,3,2,2'), [4, 3, 2, 2]);
+  assert.deepEqual(ranks('--ranks', '4', '--ranks', '3'), [4, 3]);
+  assert.match(graft(['init-adapter', '-m', model, '--method', 'flora', '--ranks', '4,x']).stderr, /--ranks takes a number, not 'x'/);
+});
