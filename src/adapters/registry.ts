@@ -10,6 +10,7 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   dora: () => import('./dora.js'),
   adalora: () => import('./adalora.js'),
   increlora: () => import('./increlora.js'),
+  triadaptlora: () => import('./triadaptlora.js'),
   vera: () => import('./vera.js'),
   ia3: () => import('./ia3.js'),
   loha: () => import('./loha.js'),

@@ -2,9 +2,9 @@ import type { TopLevelSpec } from 'vega-lite';
 import { dataError } from '../errors.js';
 import type { Picture } from './picture.js';
 
-const LORA_A = /^(.*)\.lora_A(?:\.weight)?$/;
+const READING = /^(.*)\.(?:lora|tri)_A(?:\.weight)?$/;
 
-/** How ranks are spread: a row a kind of module, a column a layer, from the shapes of lora_A in a graft (LoRA, DoRA, AdaLoRA). */
+/** How ranks are spread: a row a kind of module, a column a layer, from the shapes of the factor that reads, lora_A (tri_A in TriAdaptLoRA). */
 const ranks: Picture = {
   name: 'ranks',
   summary: 'the rank of every site of a low-rank graft, by layer and module',
@@ -14,7 +14,7 @@ const ranks: Picture = {
     const { readSafetensors } = await import('../formats/safetensors.js');
     const { tensors } = readSafetensors(input.bytes, input.name);
     const values = [...tensors].flatMap(([name, { shape }]) => {
-      const site = LORA_A.exec(name)?.[1];
+      const site = READING.exec(name)?.[1];
       return site === undefined ? [] : [{ layer: Number(/\.(\d+)\./.exec(site)?.[1] ?? -1), module: site.replace(/^.*\.\d+\./, ''), rank: shape[0] }];
     });
     if (values.length === 0) throw dataError(`${input.name}: has no low-rank sites (tensors named …lora_A)`);

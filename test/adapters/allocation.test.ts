@@ -6,9 +6,10 @@ import increlora from '../../src/adapters/increlora.js';
 import { defaults } from '../../src/adapters/instantiate.js';
 import lora from '../../src/adapters/lora.js';
 import { weightDelta } from '../../src/adapters/low-rank.js';
+import triadaptlora, { coreOf, growthAt, type TriadaptloraConfig } from '../../src/adapters/triadaptlora.js';
 import { GraftError } from '../../src/errors.js';
 import { maxDifference } from '../models/golden.js';
-import { active, bench, fresh, hookCall, logits, randomised } from './support.js';
+import { active, bench, fresh, gradients, hookCall, logits, norm, randomised, step } from './support.js';
 import { regress, type Outcome } from './regressions.js';
 
 before(() => useBackend('auto'));
@@ -94,5 +95,70 @@ describe('increlora', () => {
     assert.throws(() => fresh(b, increlora, { rank: 9 }), usage(/--rank 9 lies above --target-rank 8/));
     const run = active(b, increlora, fresh(b, increlora), true);
     assert.throws(() => increlora.afterBackward!(hookCall(run.tensors, { step: 1, totalSteps: 150 }), run.config as never), usage(/0 growths in 150 steps cannot add \d+ ranks; raise --top/));
+  });
+});
+
+describe('triadaptlora', () => {
+  const config = { ...defaults(triadaptlora.options), rank: 1, block: 1, targetRank: 7, initWarmup: 0, interval: 1 } as unknown as TriadaptloraConfig;
+  /** A module of three blocks of one rank; what reads is 4 wide, what writes 2. */
+  const module = (name: string, core = 1): [string, Tensor][] => [0, 1, 2].flatMap((i) => {
+    const at = (t: string): string => `${name}.${t}${i === 0 ? '' : `.${i}`}`;
+    return [[at('tri_A'), tf.variable(tf.fill([1, 4], i + 0.5))], [at('tri_L'), tf.variable(tf.fill([1, i + 1], core))], [at('tri_R'), tf.variable(tf.fill([i + 1, 1], core))], [at('tri_B'), tf.variable(tf.fill([2, 1], 1 - i))]] as [string, Tensor][];
+  });
+  const paramsOf = (tensors: Map<string, Tensor>, name: string): Record<string, Tensor> => Object.fromEntries([...tensors].filter(([n]) => n.startsWith(`${name}.`)).map(([n, t]) => [n.slice(name.length + 1), t]));
+
+  test('with growth by the norm of the change the module that needs most grows most, through fewer ranks over the run', () => {
+    const found = regress(triadaptlora, { ...allowed, block: 1, score: 'delta-norm', initWarmup: 30, interval: 30 }, { ...needs, ranks: [6, 1, 1, 1], seed: 2 });
+    assert.deepEqual(found.ranks, [5, 1, 1, 1]);
+    within(found, 0.005, 0.05);
+    assert.ok(found.meanParameters < 8 * 2 * 16, `${found.meanParameters} trained numbers on average; LoRA of rank 2 has 256`);
+  });
+
+  test('the core, its score, and how many modules grow', () => {
+    const tensors = new Map([...module('a'), ...module('b', 0.5)]);
+    assert.deepEqual(coreOf(paramsOf(tensors, 'a')).arraySync(), [[2, 1, 1], [1, 2, 1], [1, 1, 2]]);
+    triadaptlora.afterBackward!(hookCall(tensors, { step: 1, totalSteps: 9 }), config);
+    const [a, b] = tensors.get('triadaptlora_scores')!.dataSync();
+    assert.ok(Math.abs(a - 1.41421) < 1e-5 && Math.abs(b - a / 2) < 1e-5);
+    assert.deepEqual((['linear', 'exp', 'topk'] as const).map((growth) => growthAt(0.5, 12, 20, { growth, top: 4 })), [6, 3, 4]);
+    assert.deepEqual([growthAt(0.5, 12, 3, config), growthAt(0.01, 12, 3, config)], [3, 1], 'at least one, at most all');
+  });
+
+  test('growth takes the module that rose most, and leaves what it computes but for the scale', async () => {
+    const tensors = new Map([...module('a'), ...module('b', 0.5)]), events: Record<string, unknown>[] = [];
+    const product = (): Float32Array => {
+      const { A, B } = triadaptlora.weightChange!(null as never, paramsOf(tensors, 'a'), config);
+      return tf.matMul(B, A).dataSync() as Float32Array;
+    };
+    const before = product();
+    triadaptlora.afterBackward!(hookCall(tensors, { step: 1, totalSteps: 9 }, events), config);
+    assert.deepEqual(events, [{ ranks: { a: 4, b: 3 } }]);
+    assert.ok(maxDifference(product(), before) < 1e-6);
+    assert.deepEqual(['tri_A', 'tri_L', 'tri_R', 'tri_B'].map((n) => tensors.get(`a.${n}.3`)!.shape), [[1, 4], [1, 4], [4, 1], [2, 1]]);
+    // Only b has moved since.
+    for (const [name, t] of tensors) if (name.startsWith('b.tri_L')) (t as tf.Variable).assign(tf.add(t, 0.1));
+    triadaptlora.afterBackward!(hookCall(tensors, { step: 2, totalSteps: 9 }, events), config);
+    assert.deepEqual(events.at(-1), { ranks: { a: 4, b: 4 } });
+    const { tensors: stored } = triadaptlora.finish!(tensors, config);
+    assert.deepEqual([...stored].map(([name, t]) => `${name} ${t.shape}`).sort(), ['a', 'b'].flatMap((m) => [`${m}.tri_A 4,4`, `${m}.tri_B 2,4`, `${m}.tri_C 4,4`]));
+  });
+
+  test('every tensor of a new block has a gradient within two steps', async () => {
+    const b = await bench('bert-classify');
+    const run = active(b, triadaptlora, randomised(fresh(b, triadaptlora, { targetRank: 2, block: 1, initWarmup: 0, interval: 1, growth: 'topk', top: 99 })), true);
+    triadaptlora.afterBackward!(hookCall(run.tensors, { step: 1, totalSteps: 9 }), run.config as never);
+    run.bind();
+    const added = [...run.trained.keys()].filter((name) => name.endsWith('.1')), seen = new Set<string>();
+    for (let i = 0; i < 2; i++) {
+      for (const [name, g] of gradients(b, run)) if (norm(g) > 0) seen.add(name);
+      step(b, run);
+    }
+    assert.equal(added.length, 4 * triadaptlora.sites(b.model, run.config as never).length);
+    for (const name of added) assert.ok(seen.has(name), name);
+  });
+
+  test('ranks only grow', async () => {
+    const b = await bench('bert-classify');
+    assert.throws(() => fresh(b, triadaptlora, { rank: 9 }), usage(/--rank 9 lies above --target-rank 8/));
   });
 });

@@ -15,6 +15,7 @@ import type { Method, TensorShapes } from '../../src/adapters/method.js';
 import poly from '../../src/adapters/poly.js';
 import prefix from '../../src/adapters/prefix.js';
 import prompt from '../../src/adapters/prompt.js';
+import triadaptlora from '../../src/adapters/triadaptlora.js';
 import vera from '../../src/adapters/vera.js';
 import type { Model } from '../../src/models/model.js';
 import type { Headers } from '../../src/models/modules.js';
@@ -71,6 +72,7 @@ test('parameters of the low-rank family follow its closed forms', async () => {
   assert.equal(count(base, dora, { rank: 8 }), sites * (8 * 2 * d + d));
   assert.equal(count(base, adalora, { rank: 12 }), sites * 12 * (2 * d + 1));
   assert.equal(count(base, increlora, { targetRank: 4 }), sites * (2 * d + 1 + 2 * 2 * d), 'one rank, and two in reserve');
+  assert.equal(count(base, triadaptlora, { rank: 3 }), sites * (3 * 2 * d + 2 * 3 * 3), 'a block of three');
   assert.equal(count(base, vera), sites * (256 + d));
   assert.equal(count(base, ia3), 12 * (d + d + d + 4 * d), 'keys, values, and what both output.dense read');
   assert.equal(count(base, loha, { rank: 4 }), sites * 2 * 4 * 2 * d);

@@ -15,6 +15,7 @@ import { overOutputs, weightDelta } from '../../src/adapters/low-rank.js';
 import type { Method, Params } from '../../src/adapters/method.js';
 import poly, { type PolyConfig } from '../../src/adapters/poly.js';
 import { torchUniform } from '../../src/adapters/torch-random.js';
+import triadaptlora from '../../src/adapters/triadaptlora.js';
 import vera from '../../src/adapters/vera.js';
 import { GraftError } from '../../src/errors.js';
 import type { Graft } from '../../src/formats/graft.js';
@@ -32,7 +33,7 @@ const route = (b: Bench, ...tasks: string[]): { route: { task: string[] } } => (
 describe('gradients are the slopes of the loss', () => {
   const cases: [Any, Record<string, unknown>, string][] = [
     [adalora, { rank: 2 }, 'bert-classify'], [vera, { rank: 3, targetModules: ['query', 'output.dense'] }, 'bert-classify'], [ia3, {}, 'gpt2-classify'], [loha, { rank: 2 }, 'bert-classify'],
-    [loha, { rank: 5 }, 'gpt2-classify'], [lokr, { rank: 1 }, 'bert-classify'], [increlora, { rank: 2, targetRank: 4 }, 'gpt2-classify'],
+    [loha, { rank: 5 }, 'gpt2-classify'], [lokr, { rank: 1 }, 'bert-classify'], [increlora, { rank: 2, targetRank: 4 }, 'gpt2-classify'], [triadaptlora, { rank: 3 }, 'gpt2-classify'],
     [poly, { rank: 2, skills: 2, splits: 2, tasks: ['a', 'b'] }, 'bert-classify'],
     [flora, { ranks: [3, 2] }, 'bert-classify'],
   ];
@@ -60,6 +61,7 @@ describe('gradients at convolutions are those of the weight formed', () => {
   const cases: [Any, Record<string, unknown>][] = [
     [adalora, { rank: 2 }], [increlora, { rank: 1, reserve: 1 }], [loha, { rank: 2 }], [loha, { rank: 2, effectiveConv: true }], [loha, { rank: 6 }], [lokr, { rank: 1 }], [lokr, { rank: 1, effectiveConv: true }], [ia3, { feedforwardModules: ['/.*layer\\.1\\.convolution/'] }],
     [flora, { ranks: [3, 2, 2, 1], dropout: 0 }],
+    [triadaptlora, { rank: 2 }],
   ];
   for (const [method, config] of cases) {
     test(`${method.name} ${JSON.stringify(config)}`, async () => {

@@ -17,6 +17,7 @@ import lora from '../../src/adapters/lora.js';
 import type { Method } from '../../src/adapters/method.js';
 import prefix from '../../src/adapters/prefix.js';
 import prompt from '../../src/adapters/prompt.js';
+import triadaptlora from '../../src/adapters/triadaptlora.js';
 import vera from '../../src/adapters/vera.js';
 import { maxDifference } from '../models/golden.js';
 import { active, bench, fresh, gradients, logits, merged, norm, randomised, step, type Bench } from './support.js';
@@ -40,6 +41,8 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: increlora, config: { rank: 2, targetRank: 4 }, models: ['bert-classify'], identity: true },
   { method: increlora, config: { rank: 3, targetRank: 4, advance: false }, models: ['gpt2-clm'], identity: true },
   { method: increlora, config: { targetModules: ['/.*convolution/'], advance: false, scaleBy: 'target' }, models: ['resnet-basic'], identity: true },
+  { method: triadaptlora, config: { rank: 2 }, models: ['bert-classify', 'gpt2-clm'], identity: true },
+  { method: triadaptlora, config: { targetModules: ['/.*convolution/'] }, models: ['resnet-basic'], identity: true },
   { method: vera, config: { rank: 5, targetModules: ['all-linear'] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: ia3, models: ['bert-classify', 'gpt2-clm', 'llama-clm', 'qwen2-clm', 'vit-classify'], identity: true },
   { method: ia3, config: { targetModules: ['/.*convolution/'], feedforwardModules: ['/.*layer\\.1\\.convolution/'] }, models: ['resnet-basic'], identity: true },

@@ -25,6 +25,7 @@ const failure = (args: string[]): [number | null, string] => {
 const MOVING: [string, number, ...string[]][] = [
   ['adalora', 1, '--rank', '4', '--target-rank', '1', '--tinit', '3', '--tfinal', '5', '--delta-t', '2'],
   ['increlora', 3, '--target-rank', '3', '--reserve', '1', '--top', '4', '--init-warmup', '1', '--interval', '3'],
+  ['triadaptlora', 3, '--target-rank', '3', '--block', '1', '--init-warmup', '1', '--interval', '3'],
 ];
 for (const [name, rank, ...given] of MOVING) {
   test(`${name} killed at any step ends with the ranks and bytes of a run left alone`, async () => {
