@@ -11,6 +11,7 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   adalora: () => import('./adalora.js'),
   increlora: () => import('./increlora.js'),
   triadaptlora: () => import('./triadaptlora.js'),
+  codyra: () => import('./codyra.js'),
   vera: () => import('./vera.js'),
   ia3: () => import('./ia3.js'),
   loha: () => import('./loha.js'),

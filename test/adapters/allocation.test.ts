@@ -2,15 +2,16 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { tf, useBackend, type Tensor } from '@graft/kernels';
 import adalora from '../../src/adapters/adalora.js';
+import codyra, { shrunk } from '../../src/adapters/codyra.js';
 import increlora from '../../src/adapters/increlora.js';
-import { defaults } from '../../src/adapters/instantiate.js';
+import { defaults, toGraft } from '../../src/adapters/instantiate.js';
 import lora from '../../src/adapters/lora.js';
 import { weightDelta } from '../../src/adapters/low-rank.js';
 import triadaptlora, { coreOf, growthAt, type TriadaptloraConfig } from '../../src/adapters/triadaptlora.js';
 import { GraftError } from '../../src/errors.js';
 import { maxDifference } from '../models/golden.js';
-import { active, bench, fresh, gradients, hookCall, logits, norm, randomised, step } from './support.js';
-import { regress, type Outcome } from './regressions.js';
+import { active, bench, fresh, gradients, hookCall, logits, merged, norm, randomised, step } from './support.js';
+import { inSequence, regress, type Outcome } from './regressions.js';
 
 before(() => useBackend('auto'));
 
@@ -160,5 +161,40 @@ describe('triadaptlora', () => {
   test('ranks only grow', async () => {
     const b = await bench('bert-classify');
     assert.throws(() => fresh(b, triadaptlora, { rank: 9 }), usage(/--rank 9 lies above --target-rank 8/));
+  });
+});
+
+describe('codyra', () => {
+  const sequence = { seed: 0, steps: 300, lr: 1e-2 };
+
+  test('tasks in sequence are kept better than by LoRA; too large a threshold learns nothing', () => {
+    const own = inSequence(codyra, { kappa: 0.005 }, sequence), fixed = inSequence(lora, { rank: 8 }, sequence);
+    assert.ok(own.error < 0.7 && fixed.error > 0.8, `errors ${own.error} and ${fixed.error}`);
+    assert.ok(own.rank < 16);
+    const closed = inSequence(codyra, { kappa: 0.5 }, { ...sequence, steps: 30 });
+    assert.deepEqual([closed.rank, Math.abs(closed.error - 1) < 1e-5], [0, true]);
+  });
+
+  test('the proximal step', () => {
+    const after = [...shrunk(tf.tensor1d([0.05, 0.15, 0.199, 0.25, -0.35, 0]), 0.1).dataSync()];
+    assert.ok(maxDifference(after, [0, 0, 0, 0.15, -0.25, 0]) < 1e-6, `${after}`);
+  });
+
+  test('selection begins after the share of dense steps, at thresholds that rise; closed ranks are not stored', async () => {
+    const b = await bench('bert-classify');
+    const start = fresh(b, codyra, { rank: 8, kappa: 0.1 }), run = active(b, codyra, randomised(start), true);
+    const name = [...run.trained.keys()].find((n) => n.endsWith('lora_gate'))!, before = run.trained.get(name)!.dataSync().slice();
+    const events: Record<string, unknown>[] = [];
+    const at = (step: number): void => { codyra.afterStep!(hookCall(run.tensors, { step, totalSteps: 200 }, events), run.config as never); run.bind(); };
+    at(100);
+    assert.deepEqual(run.tensors.get(name)!.dataSync(), before, 'dense');
+    for (const step of [101, 103, 104, 200]) at(step);
+    assert.deepEqual(events.map((e) => Math.round((e.threshold as number) * 490)), [0, 1, 49]);
+    const gates = [...run.tensors].filter(([n]) => n.endsWith('lora_gate')).flatMap(([, g]) => [...g.dataSync()]);
+    assert.ok(gates.some((g) => g === 0) && gates.some((g) => g !== 0));
+    const stored = toGraft(run, start);
+    assert.deepEqual(stored.tensors.get(name.replace('gate', 'A.weight'))!.shape[0], [...run.tensors.get(name)!.dataSync()].filter((g) => g !== 0).length);
+    assert.ok(maxDifference(logits(b, [active(b, codyra, stored)]), logits(b, [run])) < 1e-6);
+    assert.ok(maxDifference(logits(b, [], {}, b.batch, await merged(b, [stored])), logits(b, [run])) < 1e-5);
   });
 });

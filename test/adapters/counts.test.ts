@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import adalora from '../../src/adapters/adalora.js';
 import bitfit from '../../src/adapters/bitfit.js';
 import bottleneck from '../../src/adapters/bottleneck.js';
+import codyra from '../../src/adapters/codyra.js';
 import dora from '../../src/adapters/dora.js';
 import ia3 from '../../src/adapters/ia3.js';
 import increlora from '../../src/adapters/increlora.js';
@@ -73,6 +74,7 @@ test('parameters of the low-rank family follow its closed forms', async () => {
   assert.equal(count(base, adalora, { rank: 12 }), sites * 12 * (2 * d + 1));
   assert.equal(count(base, increlora, { targetRank: 4 }), sites * (2 * d + 1 + 2 * 2 * d), 'one rank, and two in reserve');
   assert.equal(count(base, triadaptlora, { rank: 3 }), sites * (3 * 2 * d + 2 * 3 * 3), 'a block of three');
+  assert.equal(count(base, codyra), sites * 16 * (2 * d + 1));
   assert.equal(count(base, vera), sites * (256 + d));
   assert.equal(count(base, ia3), 12 * (d + d + d + 4 * d), 'keys, values, and what both output.dense read');
   assert.equal(count(base, loha, { rank: 4 }), sites * 2 * 4 * 2 * d);

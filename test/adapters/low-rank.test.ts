@@ -3,6 +3,7 @@ import { before, describe, test } from 'node:test';
 import { qr, Rng, svd, tf, untracked, useBackend, type Scalar, type Tensor, type Tensor2D } from '@graft/kernels';
 import adalora from '../../src/adapters/adalora.js';
 import { budgetAt } from '../../src/adapters/adalora-budget.js';
+import codyra from '../../src/adapters/codyra.js';
 import dora from '../../src/adapters/dora.js';
 import flora from '../../src/adapters/flora.js';
 import ia3 from '../../src/adapters/ia3.js';
@@ -34,6 +35,7 @@ describe('gradients are the slopes of the loss', () => {
   const cases: [Any, Record<string, unknown>, string][] = [
     [adalora, { rank: 2 }, 'bert-classify'], [vera, { rank: 3, targetModules: ['query', 'output.dense'] }, 'bert-classify'], [ia3, {}, 'gpt2-classify'], [loha, { rank: 2 }, 'bert-classify'],
     [loha, { rank: 5 }, 'gpt2-classify'], [lokr, { rank: 1 }, 'bert-classify'], [increlora, { rank: 2, targetRank: 4 }, 'gpt2-classify'], [triadaptlora, { rank: 3 }, 'gpt2-classify'],
+    [codyra, { rank: 3 }, 'bert-classify'],
     [poly, { rank: 2, skills: 2, splits: 2, tasks: ['a', 'b'] }, 'bert-classify'],
     [flora, { ranks: [3, 2] }, 'bert-classify'],
   ];
@@ -62,6 +64,7 @@ describe('gradients at convolutions are those of the weight formed', () => {
     [adalora, { rank: 2 }], [increlora, { rank: 1, reserve: 1 }], [loha, { rank: 2 }], [loha, { rank: 2, effectiveConv: true }], [loha, { rank: 6 }], [lokr, { rank: 1 }], [lokr, { rank: 1, effectiveConv: true }], [ia3, { feedforwardModules: ['/.*layer\\.1\\.convolution/'] }],
     [flora, { ranks: [3, 2, 2, 1], dropout: 0 }],
     [triadaptlora, { rank: 2 }],
+    [codyra, { rank: 2 }],
   ];
   for (const [method, config] of cases) {
     test(`${method.name} ${JSON.stringify(config)}`, async () => {

@@ -4,6 +4,7 @@ import { tf, useBackend, type Tensor } from '@graft/kernels';
 import adalora from '../../src/adapters/adalora.js';
 import bitfit from '../../src/adapters/bitfit.js';
 import bottleneck from '../../src/adapters/bottleneck.js';
+import codyra from '../../src/adapters/codyra.js';
 import dora from '../../src/adapters/dora.js';
 import flora from '../../src/adapters/flora.js';
 import full from '../../src/adapters/full.js';
@@ -43,6 +44,8 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: increlora, config: { targetModules: ['/.*convolution/'], advance: false, scaleBy: 'target' }, models: ['resnet-basic'], identity: true },
   { method: triadaptlora, config: { rank: 2 }, models: ['bert-classify', 'gpt2-clm'], identity: true },
   { method: triadaptlora, config: { targetModules: ['/.*convolution/'] }, models: ['resnet-basic'], identity: true },
+  { method: codyra, config: { rank: 3 }, models: ['bert-classify', 'gpt2-clm'], identity: true },
+  { method: codyra, config: { targetModules: ['/.*convolution/'], rank: 2 }, models: ['resnet-basic'], identity: true },
   { method: vera, config: { rank: 5, targetModules: ['all-linear'] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: ia3, models: ['bert-classify', 'gpt2-clm', 'llama-clm', 'qwen2-clm', 'vit-classify'], identity: true },
   { method: ia3, config: { targetModules: ['/.*convolution/'], feedforwardModules: ['/.*layer\\.1\\.convolution/'] }, models: ['resnet-basic'], identity: true },

@@ -1,4 +1,5 @@
-import { Rng, tf, type Scalar, type Tensor, type Tensor2D } from '@graft/kernels';
+import { qr, Rng, tf, type Scalar, type Tensor, type Tensor2D } from '@graft/kernels';
+import type { ActiveGraft } from '../../src/adapters/active.js';
 import { activateWith, createGraft, toGraft } from '../../src/adapters/instantiate.js';
 import { weightDelta } from '../../src/adapters/low-rank.js';
 import type { Method } from '../../src/adapters/method.js';
@@ -9,10 +10,75 @@ import type { Objective, Preparation } from '../../src/objectives/objective.js';
 import type { LogEvent } from '../../src/training/log.js';
 import { Loop } from '../../src/training/loop.js';
 import { Optimiser } from '../../src/training/optimiser.js';
-import { schedule } from '../../src/training/schedule.js';
+import { schedule, type ScheduleKind } from '../../src/training/schedule.js';
 
-/** Independent linear regressions, one a module, whose best changes of a weight of zero have these ranks. */
-export interface Toy { ranks: readonly number[]; seed: number; steps: number; lr: number }
+type Any = Method<any>; // eslint-disable-line @typescript-eslint/no-explicit-any
+
+/** Linear regressions y = (W + ΔW) x, one a module, whose inputs and errors are functions of the step. */
+interface Regressions {
+  /** W by module, [out, in]. */
+  weights: readonly Tensor2D[];
+  /** Inputs [B, in] of a module and what it should make of them, [B, out]. */
+  batch(module: number, step: number): { x: Tensor2D; y: Tensor };
+  seed: number;
+  steps: number;
+  lr: number;
+  kind: ScheduleKind;
+  beta2: number;
+}
+
+interface Fitted { deltas: Tensor2D[]; end: ActiveGraft; meanParameters: number; events: LogEvent[] }
+
+/** Fits the modules with one graft by Adam; the loss is the sum of their mean squares. */
+function fitted(method: Any, config: Record<string, unknown>, { weights, batch, seed, steps, lr, kind, beta2 }: Regressions): Fitted {
+  const sites = weights.map((W, i): Site => ({ name: `module.${i}`, kind: 'linear', layer: i, role: 'toy', dimIn: W.shape[1], dimOut: W.shape[0], weight: `module.${i}.weight` }));
+  const model = { type: 'toy', sites, layers: sites.length, defaultTargets: sites.map((s) => s.name), headTensors: () => [] } as unknown as Model;
+  const nothing = { names: () => [], shape: () => undefined, values: () => new Float32Array(0) };
+  const start = createGraft({ method, config, model, base: nothing, fingerprint: { type: '', headers: '' }, head: null, seed, history: [] });
+  const graft = activateWith(method, start, model, { train: true });
+  const source = { get: (name: string) => weights[sites.findIndex((s) => s.weight === name)], has: (name: string) => name.endsWith('weight') };
+  let step = 0;
+  const logits = ({ x }: { x: Tensor2D[] }, options: ForwardOptions): Tensor => {
+    const f = new Forward(sites, source, [graft], options);
+    return tf.stack(sites.map((s, i) => f.linear(s.name, x[i])));
+  };
+  const objective = {
+    batch() {
+      const made = sites.map((_, i) => batch(i, step));
+      return { inputs: { x: made.map((m) => m.x) }, targets: { count: made[0].y.size, y: tf.stack(made.map((m) => m.y)) } };
+    },
+    loss: (z: Tensor, { y }: { y: Tensor }) => tf.sum(tf.square(tf.sub(z, y))) as Scalar,
+  } as unknown as Objective;
+  const optimiser = new Optimiser({ kind: 'adamw', weightDecay: 0, beta1: 0.9, beta2, epsilon: 1e-8, momentum: 0, nesterov: false });
+  const events: LogEvent[] = [];
+  const loop = new Loop(objective, [{ length: 1 }], { runtime: { logits, grafts: [graft], checkpoint: { names: () => [] } }, options: {} } as unknown as Preparation, graft, optimiser,
+    { batchSize: 1, seed, totalSteps: steps, accumulate: 1, clip: 0, rate: schedule({ kind, warmup: 0, totalSteps: steps, lr }) }, (e) => events.push(e));
+  let parameters = 0;
+  for (; step < steps; step++) {
+    tf.engine().startScope();
+    loop.step(step);
+    tf.engine().endScope();
+    parameters += [...graft.trained.values()].reduce((n, v) => n + v.size, 0);
+  }
+  const end = activateWith(method, toGraft(graft, start), model);
+  const deltas = sites.map((s) => {
+    const p = Object.fromEntries([...end.tensors].filter(([n]) => n.startsWith(`${s.name}.`)).map(([n, t]) => [n.slice(s.name.length + 1), t]));
+    return weightDelta(s, method.weightChange!(s, p, end.config)) as Tensor2D;
+  });
+  graft.dispose();
+  optimiser.dispose();
+  return { deltas, end, meanParameters: parameters / steps, events };
+}
+
+const drawn = (shape: [number, number], ...path: (string | number)[]): Tensor2D => {
+  const rng = new Rng('regressions', ...path);
+  return tf.tensor(Float32Array.from({ length: shape[0] * shape[1] }, () => rng.normal()), shape) as Tensor2D;
+};
+const squares = (t: Tensor): number => tf.tidy(() => tf.sum(tf.square(t)).dataSync()[0]);
+const BATCH = 64;
+
+/** Modules whose best changes of a weight of zero have these ranks. */
+export interface Needs { ranks: readonly number[]; seed: number; steps: number; lr: number }
 
 export interface Outcome {
   /** Σ‖ΔW − target‖² / Σ‖target‖². */
@@ -24,52 +90,41 @@ export interface Outcome {
   events: LogEvent[];
 }
 
-const D = 16, BATCH = 64;
+/** Four 16×16 targets 0.125·N(16×R) N(R×16), fresh inputs N(0, I) at each step, a linear schedule. */
+export function regress(method: Any, config: Record<string, unknown>, { ranks, seed, ...o }: Needs): Outcome {
+  const D = 16;
+  const targets = ranks.map((r, i) => (r === 0 ? tf.zeros([D, D]) : tf.mul(tf.matMul(drawn([D, r], seed, i, 'left'), drawn([r, D], seed, i, 'right')), 0.125)) as Tensor2D);
+  const batch = (i: number, step: number): { x: Tensor2D; y: Tensor } => {
+    const x = drawn([BATCH, D], seed, i, 'step', step);
+    return { x, y: tf.matMul(x, targets[i], false, true) };
+  };
+  const { deltas, end, ...rest } = fitted(method, config, { weights: ranks.map(() => tf.zeros([D, D])), batch, seed, kind: 'linear', beta2: 0.999, ...o });
+  const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
+  const found = ranks.map((_, i) => [...end.tensors].find(([n]) => n.startsWith(`module.${i}.`) && /_A(\.weight)?$/.test(n))![1].shape[0]);
+  return { error: sum(deltas.map((d, i) => squares(tf.sub(d, targets[i])))) / sum(targets.map(squares)), ranks: found, ...rest };
+}
 
-/** Targets 0.125·N(16×R) N(R×16), fresh inputs N(0, I) at each step, Adam with a linear schedule; the loss is the sum of the modules' mean squares. */
-export function regress(method: Method<any>, config: Record<string, unknown>, { ranks, seed, steps, lr }: Toy): Outcome { // eslint-disable-line @typescript-eslint/no-explicit-any
-  const normal = (shape: [number, number], ...path: (string | number)[]): Tensor2D => {
-    const rng = new Rng('regressions', seed, ...path);
-    return tf.tensor(Float32Array.from({ length: shape[0] * shape[1] }, () => rng.normal()), shape) as Tensor2D;
-  };
-  const sites = ranks.map((_, i): Site => ({ name: `module.${i}`, kind: 'linear', layer: i, role: 'toy', dimIn: D, dimOut: D, weight: `module.${i}.weight` }));
-  const targets = ranks.map((r, i) => tf.tidy(() => (r === 0 ? tf.zeros([D, D]) : tf.mul(tf.matMul(normal([D, r], i, 'left'), normal([r, D], i, 'right')), 0.125)) as Tensor2D));
-  const model = { type: 'toy', sites, layers: ranks.length, defaultTargets: sites.map((s) => s.name), headTensors: () => [] } as unknown as Model;
-  const nothing = { names: () => [], shape: () => undefined, values: () => new Float32Array(D * D) };
-  const start = createGraft({ method, config, model, base: nothing, fingerprint: { type: '', headers: '' }, head: null, seed, history: [] });
-  const graft = activateWith(method, start, model, { train: true });
-  const W = tf.zeros([D, D]);
-  const weights = { get: () => W, has: (name: string) => name.endsWith('weight') };
-  let step = 0;
-  const logits = ({ x }: { x: Tensor2D[] }, options: ForwardOptions): Tensor => {
-    const f = new Forward(sites, weights, [graft], options);
-    return tf.stack(sites.map((s, i) => tf.sub(f.linear(s.name, x[i]), tf.matMul(x[i], targets[i], false, true))));
-  };
-  const objective = {
-    batch: () => ({ inputs: { x: sites.map((_, i) => normal([BATCH, D], i, 'step', step)) }, targets: { count: BATCH * D } }),
-    loss: (errors: Tensor) => tf.sum(tf.square(errors)) as Scalar,
-  } as unknown as Objective;
-  const optimiser = new Optimiser({ kind: 'adamw', weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, momentum: 0, nesterov: false });
-  const events: LogEvent[] = [];
-  const rate = schedule({ kind: 'linear', warmup: 0, totalSteps: steps, lr });
-  const loop = new Loop(objective, [{ length: 1 }], { runtime: { logits, grafts: [graft], checkpoint: { names: () => [] } }, options: {} } as unknown as Preparation, graft, optimiser,
-    { batchSize: 1, seed, totalSteps: steps, accumulate: 1, clip: 0, rate }, (e) => events.push(e));
-  let parameters = 0;
-  for (; step < steps; step++) {
-    loop.step(step);
-    parameters += [...graft.trained.values()].reduce((n, v) => n + v.size, 0);
+/**
+ * Five tasks in sequence, each a change of rank one of the same 32×32 weight, 0.6·z (Q c)ᵀ/√32, seen through inputs of a random subspace
+ * Q of six dimensions, with noise; what each leaves is merged before the next.
+ * @returns the error over all tasks at the end, relative to that of the weight before the first, and the mean rank spent
+ */
+export function inSequence(method: Any, config: Record<string, unknown>, { seed, steps, lr }: { seed: number; steps: number; lr: number }): { error: number; rank: number } {
+  const D = 32, d = 6, tasks = [0, 1, 2, 3, 4];
+  const start = tf.div(drawn([D, D], seed, 'W'), Math.sqrt(D)) as Tensor2D;
+  const spaces = tasks.map((t) => tf.tensor2d(Float32Array.from(qr(Float64Array.from(drawn([D, d], seed, t, 'Q').dataSync()), D, d).Q), [D, d]));
+  const changes = spaces.map((Q, t) => tf.mul(tf.matMul(drawn([D, 1], seed, t, 'z'), tf.matMul(Q, drawn([d, 1], seed, t, 'c')), false, true), 0.6 / Math.sqrt(D)) as Tensor2D);
+  let W = start, rank = 0;
+  for (const t of tasks) {
+    const goal = tf.add(start, changes[t]) as Tensor2D;
+    const batch = (_: number, step: number): { x: Tensor2D; y: Tensor } => {
+      const x = tf.matMul(drawn([BATCH, d], seed, t, 'step', step), spaces[t], false, true) as Tensor2D;
+      return { x, y: tf.add(tf.matMul(x, goal, false, true), tf.mul(drawn([BATCH, D], seed, t, 'noise', step), 0.05)) };
+    };
+    const { deltas, end } = fitted(method, config, { weights: [W], batch, seed: seed * tasks.length + t, steps, lr, kind: 'cosine', beta2: 0.9999 });
+    rank += end.tensors.get('module.0.lora_A.weight')!.shape[0] / tasks.length;
+    W = tf.add(W, deltas[0]) as Tensor2D;
   }
-  const end = activateWith(method, toGraft(graft, start), model);
-  const error = tf.tidy(() => {
-    const norms = sites.map((s, i) => {
-      const p = Object.fromEntries([...end.tensors].filter(([n]) => n.startsWith(`${s.name}.`)).map(([n, t]) => [n.slice(s.name.length + 1), t]));
-      return [tf.sub(weightDelta(s, method.weightChange!(s, p, end.config)), targets[i]), targets[i]].map((t) => tf.sum(tf.square(t)).dataSync()[0]);
-    });
-    return norms.reduce((n, [e]) => n + e, 0) / norms.reduce((n, [, t]) => n + t, 0);
-  });
-  const found = sites.map((s) => [...end.tensors].find(([n]) => n.startsWith(`${s.name}.`) && /_A(\.weight)?$/.test(n))![1].shape[0]);
-  for (const g of [graft, end]) g.dispose();
-  tf.dispose([W, ...targets]);
-  optimiser.dispose();
-  return { error, ranks: found, meanParameters: parameters / steps, events };
+  const left = (from: Tensor2D): number => tasks.reduce((n, t) => n + squares(tf.matMul(tf.sub(tf.add(start, changes[t]), from), spaces[t])), 0);
+  return { error: left(W) / left(start), rank };
 }
