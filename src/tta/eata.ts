@@ -1,13 +1,14 @@
-import { crossEntropy, tf, type Tensor, type Tensor2D } from '@graft/kernels';
+import { crossEntropy, tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import { learner } from './learner.js';
 import { entropy, marginOption, weightedMean } from './losses.js';
 import type { SourceBatch, TtaMethod } from './method.js';
 import type { Source } from './network.js';
 import { adam, adamOptions, type AdamConfig } from './optimiser.js';
 import { sourceOption } from './prepared.js';
+import { selection, selectOption } from './selection.js';
 import { BATCH } from './statistics.js';
 
-interface Config extends AdamConfig, Record<string, unknown> { margin: number; similarity: number; lambda: number; sourceData?: string }
+interface Config extends AdamConfig, Record<string, unknown> { margin: number; similarity: number; lambda: number; select: 'all' | 'crowd'; sourceData?: string }
 
 /**
  * EATA (Niu et al., 2022): Tent on the rows that are reliable, H(p) < E₀, and not redundant, |cos(m, p)| < ε, each weighted with
@@ -23,19 +24,20 @@ const eata: TtaMethod<Config> = {
     margin: marginOption(0.4),
     similarity: { type: 'number', describe: 'largest cosine similarity to the average of the selected predictions', default: 0.4, min: 0 },
     lambda: { type: 'number', describe: 'weight of the Fisher term, where --source-data is given', default: 1, min: 0 },
+    ...selectOption,
     sourceData: sourceOption('for the Fisher information (about 2000 will do)'),
   },
   prepare: fisher,
-  start(source, { margin, similarity, lambda, ...rates }, _seed, F = new Map()) {
-    const network = source.copy(source.affine(), BATCH);
+  start(source, { margin, similarity, lambda, select, ...rates }, _seed, F = new Map()) {
+    const network = source.copy(source.affine(), BATCH), selected = selection(source, select);
     const training = learner(network, adam(network.own, rates));
     const e0 = margin * Math.log(source.classes);
     let m: Float32Array | null = null;
 
     /** The weight of each row, 0 for those left out; m moves on. */
-    function weights(z: Tensor2D): number[] {
-      const [H, p] = [entropy(z).dataSync(), tf.softmax(z).arraySync()];
-      const chosen = p.map((row, i) => H[i] < e0 && (!m || Math.abs(cosine(m, row)) < similarity));
+    function weights(x: Tensor4D, z: Tensor2D): number[] {
+      const [H, p, counts] = [entropy(z).dataSync(), tf.softmax(z).arraySync(), selected.rows(x, z)];
+      const chosen = p.map((row, i) => counts[i] && H[i] < e0 && (!m || Math.abs(cosine(m, row)) < similarity));
       const mean = meanOf(p.filter((_, i) => chosen[i]));
       if (mean) m = m ? m.map((v, c) => 0.9 * v + 0.1 * mean[c]) : Float32Array.from(mean);
       return chosen.map((c, i) => (c ? Math.exp(e0 - H[i]) : 0));
@@ -44,16 +46,17 @@ const eata: TtaMethod<Config> = {
     return {
       ...training,
       step(x) {
-        let selected = false;
+        let any = false;
         const { grads, kept } = network.gradients(() => {
-          const z = network.logits(x), w = weights(z);
-          selected = w.some((v) => v > 0);
+          const z = network.logits(x), w = weights(x, z);
+          any = w.some((v) => v > 0);
           return { loss: tf.add(weightedMean(entropy(z), w), tf.mul(lambda, anchored(source, network.own, F))), kept: z };
         });
-        if (selected) training.optimiser.step(grads);
+        if (any) training.optimiser.step(grads);
         tf.dispose([...grads.values()]);
         return kept;
       },
+      dispose: () => [training, selected].forEach((part) => part.dispose()),
       state: () => new Map<string, Tensor>([...training.state(), ['selected.any', tf.scalar(Number(m !== null), 'int32')], ['selected.mean', m ? tf.tensor1d(m) : tf.zeros([source.classes])]]),
       restore(state) {
         training.restore(state);

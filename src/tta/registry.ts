@@ -6,6 +6,7 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   source: () => import('./source.js'),
   'bn-adapt': () => import('./bn-adapt.js'),
   tent: () => import('./tent.js'),
+  ostta: () => import('./ostta.js'),
   petal: () => import('./petal.js'),
   'alpha-bn': () => import('./alpha-bn.js'),
   core: () => import('./core.js'),

@@ -5,10 +5,11 @@ import { learner, update } from './learner.js';
 import { entropy, marginOption, weightedMean } from './losses.js';
 import type { TtaMethod } from './method.js';
 import { assign, prefixed, sgd, sgdOptions } from './optimiser.js';
+import { selection, selectOption } from './selection.js';
 import { ascend } from './sharpness.js';
 import { BATCH } from './statistics.js';
 
-interface Config extends Record<string, unknown> { lr: number; momentum: number; margin: number; rho: number; recovery: number }
+interface Config extends Record<string, unknown> { lr: number; momentum: number; margin: number; rho: number; recovery: number; select: 'all' | 'crowd' }
 
 /**
  * SAR (Niu et al., 2023, §3.2): entropy of the reliable rows, H(p) < E₀, minimised where it is flat: its gradient is taken at
@@ -24,21 +25,22 @@ const sar: TtaMethod<Config> = {
     margin: marginOption(0.4),
     rho: { type: 'number', describe: 'how far the weights are moved up the loss', default: 0.05, min: 0 },
     recovery: { type: 'number', describe: 'start again when the moving average of the entropy falls below this', default: 0.2, min: 0 },
+    ...selectOption,
   },
-  start(source, { margin, rho, recovery, ...rates }) {
-    const network = source.copy(source.affine(belowTop(source.model)), BATCH);
+  start(source, { margin, rho, recovery, select, ...rates }) {
+    const network = source.copy(source.affine(belowTop(source.model)), BATCH), selected = selection(source, select);
     const training = learner(network, sgd(network.own, rates));
     const e0 = margin * Math.log(source.classes);
     let average = NaN;
 
     /** Mean entropy of the rows in `among` below E₀, with its gradient; `seen` is their entropy, `rows` those below E₀. */
-    function reliable(x: Parameters<typeof network.logits>[0], among?: readonly boolean[]) {
+    function reliable(x: Parameters<typeof network.logits>[0], among: (z: Tensor2D) => readonly boolean[]) {
       let rows: boolean[] = [], seen: number[] = [];
       const { grads, kept } = network.gradients(() => {
         const z = network.logits(x), H = entropy(z);
-        const values = [...H.dataSync()];
-        seen = values.filter((_, i) => !among || among[i]);
-        rows = values.map((h, i) => h < e0 && (!among || among[i]));
+        const values = [...H.dataSync()], counts = among(z);
+        seen = values.filter((_, i) => counts[i]);
+        rows = values.map((h, i) => h < e0 && counts[i]);
         return { loss: weightedMean(H as Tensor1D, rows.map(Number)), kept: z };
       });
       return { grads, kept: kept as Tensor2D, rows, mean: seen.reduce((s, h) => s + h, 0) / seen.length };
@@ -53,10 +55,10 @@ const sar: TtaMethod<Config> = {
     return {
       ...training,
       step(x) {
-        const first = reliable(x);
+        const first = reliable(x, (z) => selected.rows(x, z));
         if (first.rows.includes(true)) {
           const back = ascend(network.own, first.grads, rho);
-          const second = reliable(x, first.rows);
+          const second = reliable(x, () => first.rows);
           back();
           second.kept.dispose();
           if (second.rows.includes(true)) update(training.optimiser, second.grads);
@@ -67,6 +69,7 @@ const sar: TtaMethod<Config> = {
         tf.dispose([...first.grads.values()]);
         return first.kept;
       },
+      dispose: () => [training, selected].forEach((part) => part.dispose()),
       state: () => new Map([...training.state(), ['average', tf.scalar(average)]]),
       restore(state) {
         training.restore(state);

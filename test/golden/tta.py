@@ -245,6 +245,25 @@ class Eata:
         return z.detach()
 
 
+class Ostta(Tent):
+    def __init__(self, source, lambda_max=0.5, **tent):
+        super().__init__(source, **tent)
+        self.original, self.lambda_max = Network(source, batch=True), lambda_max
+
+    def step(self, x):
+        z, p_o = self.network(x), self.original(x).softmax(1)
+        p = z.softmax(1)
+        c = p_o.argmax(1, keepdim=True)
+        keep = (p.gather(1, c) >= p_o.gather(1, c))[:, 0]
+        loss = -self.lambda_max * entropy(p.mean(0, keepdim=True).log()).squeeze()
+        if keep.any():
+            loss = loss + entropy(z)[keep].mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return z.detach()
+
+
 class Sar:
     def __init__(self, source, lr=2.5e-4, margin=0.4, rho=0.05):
         self.tensors = copied(source, lambda n: affine(n) and not n.startswith('layer3'))
@@ -370,7 +389,7 @@ class Rotta:
 
 
 LABELLED = {'petal'}
-METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta, 'eata': Eata, 'sar': Sar, 'lame': Lame, 't3a': T3a, 'rotta': Rotta, 'petal': Petal}
+METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta, 'eata': Eata, 'sar': Sar, 'lame': Lame, 't3a': T3a, 'rotta': Rotta, 'petal': Petal, 'ostta': Ostta}
 
 
 def random_network(seed, classes=4):
@@ -408,7 +427,8 @@ def golden():
     options = {'bn-adapt': {}, 'tent': {'lr': 0.01}, 'cotta': {'lr': 0.01, 'alpha': 0.9, 'restore': 0, 'p_th': 0, 'start': 1.25},
                'eata': {'lr': 0.01, 'margin': 0.8, 'similarity': 0.9, 'lambda_': 20}, 'sar': {'lr': 0.05, 'margin': 0.8},
                'lame': {'neighbours': 2}, 't3a': {'supports': 3}, 'rotta': {'lr': 0, 'memory': 8, 'every': 4, 'statistics': 0.2},
-               'petal': {'lr': 0.01, 'alpha': 0.9, 'p_th': 0, 'start': 1.25, 'lambda_': 1e-6, 'delta': 0.05, 'swag_epochs': 3}}
+               'petal': {'lr': 0.01, 'alpha': 0.9, 'p_th': 0, 'start': 1.25, 'lambda_': 1e-6, 'delta': 0.05, 'swag_epochs': 3},
+               'ostta': {'lr': 0.02, 'lambda_max': 0.25}}
     labels_of = torch.tensor([0, 1, 2, 3, 0, 1])
     logits = {}
     for name, given in options.items():
