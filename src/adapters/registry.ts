@@ -21,6 +21,7 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   bottleneck: () => import('./bottleneck.js'),
   prefix: () => import('./prefix.js'),
   prompt: () => import('./prompt.js'),
+  'pixel-prompt': () => import('./pixel-prompt.js'),
 };
 
 export const methodNames = (): string[] => Object.keys(METHODS).sort();

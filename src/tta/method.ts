@@ -16,11 +16,13 @@ export interface Adaptation {
   restore(state: ReadonlyMap<string, Tensor>): void;
   /** The tensors of the base that the method changed, by checkpoint name: what `--save-graft` writes. */
   learnt(): Map<string, Tensor>;
+  /** What it learnt beside the base's tensors, as a graft of another method than `full`: then `--save-graft` writes that. */
+  graft?(): { method: string; config: Record<string, unknown>; tensors: Map<string, Tensor> };
   dispose(): void;
 }
 
-/** Images of the source domain: [B, H, W, 3] in [0, 1], and what they show, int32 [B], where the data says so for all of them. */
-export interface SourceBatch { pixels: Tensor4D; labels?: Tensor1D }
+/** Images of the source domain: [B, H, W, 3] in [0, 1], and what they show, int32 [B], where the data says so for all of them; the domain of each for methods that ask. */
+export interface SourceBatch { pixels: Tensor4D; labels?: Tensor1D; domains?: readonly string[] }
 
 /** What a method learnt from the source domain beforehand, by name. */
 export type Prepared = ReadonlyMap<string, Tensor>;
@@ -37,6 +39,8 @@ export interface TtaMethod<C extends OptionValues = OptionValues> {
   needsSource?: boolean;
   /** `prepare` reads the labels. */
   labelled?: boolean;
+  /** `prepare` reads the domains. */
+  domains?: boolean;
   /** @param prepared what `prepare` returned */
   start(source: Source, config: C, seed: number, prepared?: Prepared): Adaptation;
 }

@@ -20,6 +20,7 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   note: () => import('./note.js'),
   cotta: () => import('./cotta.js'),
   cafa: () => import('./cafa.js'),
+  vdp: () => import('./vdp.js'),
 };
 
 export const ttaNames = (): string[] => Object.keys(METHODS);

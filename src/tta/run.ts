@@ -107,12 +107,18 @@ function drift(source: Source, adaptation: Adaptation): Record<string, number> {
 }
 
 async function writeLearnt(args: Arguments, runtime: Runtime, source: Source, adaptation: Adaptation): Promise<void> {
-  const learnt = adaptation.learnt();
-  if (learnt.size === 0) throw usageError(`--save-graft: ${args.method} learns nothing that could be saved`);
-  // A graft of method `full` holds every tensor; those the method left alone are the source's.
-  const tensors = new Map([...source.parameters(), ...source.buffers()].map((name) => [name, learnt.get(name) ?? source.value(name)]));
-  const graft: Graft = {
-    method: 'full', config: {}, base: runtime.checkpoint.fingerprint(), head: runtime.head, history: [args.commandLine], tensors: new Map(stored(tensors)),
-  };
+  const { method, config, tensors } = scoped(() => {
+    const own = adaptation.graft?.() ?? { method: 'full', config: {}, tensors: whole(args.method, source, adaptation) };
+    return { ...own, tensors: new Map(stored(own.tensors)) };
+  });
+  const head = method === 'full' ? runtime.head : null; // its tensors are among those of `full` alone
+  const graft: Graft = { method, config, base: runtime.checkpoint.fingerprint(), head, history: [args.commandLine], tensors };
   await writeOutput(args.saveGraft, (out) => writeGraft(out, graft));
+}
+
+/** A graft of method `full` holds every tensor; those the method left alone are the source's. */
+function whole(method: string, source: Source, adaptation: Adaptation): Map<string, Tensor> {
+  const learnt = adaptation.learnt();
+  if (learnt.size === 0) throw usageError(`--save-graft: ${method} learns nothing that could be saved`);
+  return new Map([...source.parameters(), ...source.buffers()].map((name) => [name, learnt.get(name) ?? source.value(name)]));
 }

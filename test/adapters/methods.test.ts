@@ -16,6 +16,7 @@ import loha from '../../src/adapters/loha.js';
 import lokr from '../../src/adapters/lokr.js';
 import lora from '../../src/adapters/lora.js';
 import type { Method } from '../../src/adapters/method.js';
+import pixelPrompt from '../../src/adapters/pixel-prompt.js';
 import prefix from '../../src/adapters/prefix.js';
 import prompt from '../../src/adapters/prompt.js';
 import triadaptlora from '../../src/adapters/triadaptlora.js';
@@ -63,6 +64,8 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: bottleneck, config: { preset: 'adaptformer', width: 5 }, models: ['vit-classify', 'llama-clm'], identity: true },
   { method: prefix, config: { tokens: 3 }, models: ['bert-classify', 'gpt2-clm', 'llama-clm', 'vit-classify'], identity: false },
   { method: prefix, config: { tokens: 3, projection: true, hidden: 7, init: 'zero' }, models: ['bert-classify', 'qwen2-clm'], identity: false },
+  { method: pixelPrompt, models: ['vit-classify'], identity: true },
+  { method: pixelPrompt, config: { size: 0.5, location: 'bottom-left' }, models: ['vit-classify'], identity: true },
   { method: prompt, config: { tokens: 2 }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: false },
   { method: flora, config: { ranks: [3, 2] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: flora, config: { ranks: [4, 3, 2, 1], targetModules: ['/.*convolution/'] }, models: ['resnet-basic', 'resnet-bottleneck'], identity: true },

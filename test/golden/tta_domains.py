@@ -1,4 +1,4 @@
-"""Makes test/golden/models/tta-domains.json: what CAFA predicts over three batches after three images a class of the source domain, in plain
+"""Makes test/golden/models/tta-domains.json: what methods predict over three batches, twice, after three images a class of the source domain, in plain
 PyTorch written from the specification's equations, on the network of test/golden/tta.py.
 
 Run with torch and safetensors installed:
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from tta import HERE, Network, affine, copied
+from tta import HERE, Network, affine, camel, copied, entropy
 
 
 class Cafa:
@@ -42,7 +42,38 @@ class Cafa:
         return z.detach()
 
 
-METHODS = {'cafa': Cafa}
+class Vdp:
+    """With the loss `im` alone: it needs no teacher. The network is 8x8; the common prompt takes 6x6 in its middle."""
+
+    def __init__(self, source, lr=1e-3, lambda_=1, xi=0.1, shift=0.1):
+        self.network, self.lambda_, self.xi, self.shift = Network(source, batch=True), lambda_, xi, shift
+        self.psi, self.omega = torch.zeros(3, 8, 8, requires_grad=True), torch.zeros(3, 6, 6, requires_grad=True)
+        self.importance, self.path, self.anchor = (torch.zeros(3, 6, 6) for _ in range(3))
+        self.optimiser, self.confidence = torch.optim.Adam([self.psi, self.omega], lr=lr, betas=(0.9, 0.999)), None
+
+    def predict(self, x):
+        return self.network(x + self.psi + F.pad(self.omega, (1, 1, 1, 1)))
+
+    def step(self, x):
+        z = self.predict(x)
+        mean = z.softmax(1).mean(0)
+        self.optimiser.zero_grad()
+        (entropy(z).mean() + (mean * mean.log()).sum()).backward()
+        confidence = z.detach().softmax(1).amax(1).mean().item()
+        if self.confidence is not None and abs(confidence - self.confidence) > self.shift:
+            way = self.omega.detach() - self.anchor
+            self.importance += self.path.clamp(min=0) / (way ** 2 + self.xi)
+            self.path, self.anchor = torch.zeros(3, 6, 6), self.omega.detach().clone()
+        self.confidence = confidence
+        g, before = self.omega.grad.clone(), self.omega.detach().clone()
+        self.omega.grad += self.lambda_ * 2 * self.importance * (before - self.anchor)
+        self.optimiser.step()
+        self.path -= g * (self.omega.detach() - before)
+        with torch.no_grad():
+            return self.predict(x)
+
+
+METHODS = {'cafa': Cafa, 'vdp': Vdp}
 
 
 if __name__ == '__main__':
@@ -50,10 +81,10 @@ if __name__ == '__main__':
     images = torch.randint(0, 256, (5, 6, 8, 8, 3), generator=torch.Generator().manual_seed(9))
     batches = [batch.permute(0, 3, 1, 2) / 255 for batch in images]
     labels = torch.arange(12) % 4
-    options = {'cafa': {'lr': 0.01, 'epsilon': 0.1}}
+    options = {'cafa': {'lr': 0.01, 'epsilon': 0.1}, 'vdp': {'lr': 0.05, 'lambda_': 200, 'xi': 0.01, 'shift': 0.08}}
     logits = {}
     for name, given in options.items():
-        method = METHODS[name](source, torch.cat(batches[:2]), labels, **given)
-        logits[name] = [[float(f'{v:.7g}') for v in method.step(x).flatten().tolist()] for x in batches[2:]]
+        method = METHODS[name](source, *((torch.cat(batches[:2]), labels) if name == 'cafa' else ()), **given)
+        logits[name] = [[float(f'{v:.7g}') for v in method.step(x).flatten().tolist()] for x in batches[2:] + batches[2:]]
     (HERE / 'models/tta-domains.json').write_text(json.dumps({
-        'images': [batch.flatten().tolist() for batch in images], 'labels': labels.tolist(), 'options': options, 'logits': logits}) + '\n')
+        'images': [batch.flatten().tolist() for batch in images], 'labels': labels.tolist(), 'options': {n: {camel(k): v for k, v in o.items()} | ({'loss': 'im'} if n == 'vdp' else {}) for n, o in options.items()}, 'logits': logits}) + '\n')

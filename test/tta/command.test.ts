@@ -44,7 +44,7 @@ const OPTIONS: Record<string, string> = {
   ostta: '--lr 0.01',
   petal: '--lr 0.01 --p-th 1.01 --n-aug 2',
   tent: '--lr 0.01', cotta: '--lr 0.01 --p-th 1.01 --n-aug 2 --restore 0.1', eata: '--lr 0.01 --margin 1 --similarity 2', sar: '--lr 0.05 --margin 1',
-  memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', cafa: '--lr 0.01 --epsilon 0.1', core: '--lr 0.01',
+  memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', cafa: '--lr 0.01 --epsilon 0.1', vdp: '--lr 0.01 --p-th 1.01 --n-aug 2 --shift 0', core: '--lr 0.01',
 };
 
 test('predictions come with the columns results are grouped by, batch by batch', async () => {
@@ -167,6 +167,13 @@ test('what was learnt, as a graft: bn-adapt with it predicts the next batch as t
   await tta(fog.slice(0, 4), ...method, '--save-graft', learnt);
   assert.deepEqual(logits(await tta(fog.slice(4, 8), '--method', 'bn-adapt', '--graft', learnt)), logits(whole.slice(4)));
   await assert.rejects(tta(fog, '--method', 'source', '--save-graft', learnt), { status: 64 });
+});
+
+test('vdp writes its prompts as a graft of pixels: bn-adapt with it predicts the same batch as vdp did', async () => {
+  const prompts = join(folder, 'prompts.safetensors');
+  const found = await tta(fog.slice(0, 4), '--method', 'vdp', '--loss', 'im', '--lr', '0.05', '--save-graft', prompts);
+  const again = logits(await tta(fog.slice(0, 4), '--method', 'bn-adapt', '--graft', prompts));
+  logits(found).forEach((z, i) => z.forEach((v, c) => assert.ok(Math.abs(v - again[i][c]) < 1e-5)));
 });
 
 test('a state that does not fit is refused in one line and left as it is', async () => {

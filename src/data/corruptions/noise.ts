@@ -31,6 +31,16 @@ export const speckleNoise: Corruption<number> = {
   apply: (x, c, { rng }) => each(x, (v) => v + v * rng.normal(0, c)),
 };
 
+/** The shift that an additive prompt can undo: c·sin(2π(i(k + 1) + 2j)/32) at row i, column j of channel k. */
+export const fixedPattern: Corruption<number> = {
+  name: 'fixed_pattern', abbreviation: 'fp', summary: 'the same waves added to every image, as by a flawed sensor (not of the benchmark)',
+  constants: { cifar: [0.06, 0.12, 0.18, 0.24, 0.3], imagenet: [0.06, 0.12, 0.18, 0.24, 0.3] },
+  apply: (x, c) => ({ ...x, data: x.data.map((v, o) => {
+    const k = o % x.channels, j = Math.floor(o / x.channels) % x.width, i = Math.floor(o / x.channels / x.width);
+    return v + c * Math.sin((2 * Math.PI * (i * (k + 1) + 2 * j)) / 32);
+  }) }),
+};
+
 /** Cumulative probabilities by mean; 8-bit images have at most 256 means a severity. */
 const cumulative = new Map<number, Float64Array>();
 

@@ -4,7 +4,7 @@ import { brightness, contrast, saturate } from './colour.js';
 import type { Corruption } from './corruption.js';
 import { jpegCompression, pixelate } from './digital.js';
 import { elasticTransform } from './elastic.js';
-import { gaussianNoise, impulseNoise, shotNoise, speckleNoise } from './noise.js';
+import { fixedPattern, gaussianNoise, impulseNoise, shotNoise, speckleNoise } from './noise.js';
 import { fog, frost, snow } from './weather.js';
 
 /** The fifteen of the benchmark, in its order. */
@@ -16,10 +16,10 @@ export const STANDARD: readonly Corruption[] = [
 /** Hold-outs, for choosing hyper-parameters only. */
 export const HOLD_OUT: readonly Corruption[] = [speckleNoise, gaussianBlurCorruption, saturate];
 
-const ALL = [...STANDARD, ...HOLD_OUT];
+const ALL = [...STANDARD, ...HOLD_OUT, fixedPattern];
 
 /** Set names for `--kind`. */
-const SETS: Record<string, readonly Corruption[]> = { standard15: STANDARD, 'hold-out': HOLD_OUT, all: ALL };
+const SETS: Record<string, readonly Corruption[]> = { standard15: STANDARD, 'hold-out': HOLD_OUT, all: [...STANDARD, ...HOLD_OUT] };
 
 export const kindNames = (): string[] => [...Object.keys(SETS), ...ALL.map((c) => c.name)];
 

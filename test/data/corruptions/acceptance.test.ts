@@ -45,3 +45,14 @@ test('jpeg_compression: mean differences within 10 %', () => {
     assert.ok(Math.abs(got / value - 1) < 0.1, `severity ${i + 1}: ${got.toFixed(3)}, expected ${value}`);
   });
 });
+
+test('fixed_pattern: the same waves on every image, of the amplitude of the severity', () => {
+  const at = (level: number): Uint8Array => corrupt({ height: 32, width: 32, data: new Uint8Array(32 * 32 * 3).fill(level) }, corruptionsOf('fp')[0], { severity: 5, seed: level, row: level });
+  const [a, b] = [at(120), at(130)];
+  a.forEach((v, o) => assert.ok(Math.abs(v - 120 - 0.3 * (S[o] + 0.5 - 127.5) * (255 / 127.5)) < 1.5 && Math.abs(b[o] - v - 10) <= 1, `${o}: ${v} ${b[o]}`));
+});
+
+test('all: the benchmark and its hold-outs, nothing of ours', () => {
+  assert.equal(corruptionsOf('all').length, 18);
+  assert.ok(!corruptionsOf('all').some((c) => c.name === 'fixed_pattern'));
+});
