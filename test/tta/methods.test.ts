@@ -21,10 +21,16 @@ const run = (a: Adaptation, batches = stream): Float32Array[] => batches.map((b)
 });
 /** Options under which a method changes something at every small batch. */
 const LIVELY: Record<string, Record<string, number>> = {
-  cotta: { pTh: 1.01, nAug: 2, lr: 0.01, restore: 0.1 }, ostta: { lr: 0.05 }, petal: { pTh: 1.01, nAug: 2, lr: 0.01, delta: 0.1 }, eata: { margin: 1, similarity: 2, lr: 0.01 }, sar: { margin: 1, lr: 0.05 }, memo: { copies: 2 },
-  t3a: { supports: 3 }, rotta: { memory: 8, every: 4, lr: 0.01 }, note: { memory: 8, every: 4, lr: 0.01 },
-  cotta: { pTh: 1.01, nAug: 2, lr: 0.01, restore: 0.1 }, petal: { pTh: 1.01, nAug: 2, lr: 0.01, delta: 0.1 }, eata: { margin: 1, similarity: 2, lr: 0.01 }, sar: { margin: 1, lr: 0.05 }, memo: { copies: 2 },
-  t3a: { supports: 3 }, vdp: { pTh: 1.01, nAug: 2, lr: 0.01, shift: 0 }, rotta: { memory: 8, every: 4, lr: 0.01 }, note: { memory: 8, every: 4, lr: 0.01 },
+  cotta: { pTh: 1.01, nAug: 2, lr: 0.01, restore: 0.1 },
+  ostta: { lr: 0.05 },
+  petal: { pTh: 1.01, nAug: 2, lr: 0.01, delta: 0.1 },
+  eata: { margin: 1, similarity: 2, lr: 0.01 },
+  sar: { margin: 1, lr: 0.05 },
+  memo: { copies: 2 },
+  t3a: { supports: 3 },
+  rotta: { memory: 8, every: 4, lr: 0.01 },
+  note: { memory: 8, every: 4, lr: 0.01 },
+  vdp: { pTh: 1.01, nAug: 2, lr: 0.01, shift: 0 },
 };
 const values = (state: ReadonlyMap<string, Tensor>, prefix = ''): Map<string, number[]> =>
   new Map([...state].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), [...t.dataSync()]]));
