@@ -26,6 +26,7 @@ export { augmentImages, type Augmentation, type Colour } from './ops/augment.js'
 export { adamwStep, sgdStep, sumOfSquares, type AdamWOptions, type SgdOptions } from './ops/optimise.js';
 export { svd, randomizedSvd, type Svd } from './linalg/svd.js';
 export { matMul as matMulDouble } from './linalg/dense.js';
+export { topSvd } from './linalg/top-svd.js';
 export { qr, type Qr } from './linalg/qr.js';
 export { symmetricEigen, type SymmetricEigen } from './linalg/symmetric-eigen.js';
 export { Rng } from './random.js';

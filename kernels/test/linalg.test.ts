@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { qr, randomizedSvd, Rng, svd, symmetricEigen } from '../src/index.js';
+import { qr, randomizedSvd, Rng, svd, symmetricEigen, topSvd } from '../src/index.js';
 import { useNativeLoops } from '../src/linalg/dense.js';
 import { native } from '../src/native.js';
 
@@ -55,6 +55,28 @@ function assertSvd(a: Float64Array, m: number, n: number): Float64Array {
 
 for (const where of ['TypeScript', 'the addon'] as const) describe(where, { skip: where === 'the addon' && !native() ? 'not built' : false }, () => {
   before(() => useNativeLoops(where === 'the addon'));
+
+  test('the first triplets alone are those of the whole decomposition', () => {
+    for (const [m, n, k] of [[40, 40, 5], [60, 30, 7], [25, 70, 3], [12, 12, 3], [9, 9, 4]]) {
+      const a = gaussian(m, n), whole = svd(a, m, n), top = topSvd(a, m, n, k);
+      assert.deepEqual([top.m, top.n, top.k, top.U.length, top.S.length, top.Vt.length], [m, n, k, m * k, k, k * n]);
+      assert.ok(distance(top.S, whole.S.subarray(0, k)) < 1e-12 * whole.S[0]);
+      assert.ok(distance(top.Vt, whole.Vt.subarray(0, k * n)) < 1e-9);
+      for (let i = 0; i < m; i++) assert.ok(distance(top.U.subarray(i * k, (i + 1) * k), whole.U.subarray(i * whole.k, i * whole.k + k)) < 1e-9);
+    }
+  });
+
+  test('the first triplets of matrices whose singular values coincide, or vanish', () => {
+    const [m, n, k] = [30, 24, 5], { U, Vt } = svd(gaussian(m, n), m, n);
+    for (const S of [Array.from({ length: n }, (_, i) => (i < 4 ? 3 : 1)), Array.from({ length: n }, (_, i) => (i < 8 ? 2 - 1e-9 * i : 0.5)), Array.from({ length: n }, (_, i) => Number(i < 3)), new Array<number>(n).fill(1), new Array<number>(n).fill(0)]) {
+      const a = product(U, scaledRows(Vt, Float64Array.from(S)), m, n, n), top = topSvd(a, m, n, k);
+      assertOrthonormalRows(transposed(top.U, m, k), k, m);
+      assertOrthonormalRows(top.Vt, k, n);
+      assert.ok(distance(top.S, S.slice(0, k)) < 1e-12 * (1 + S[0]), String(top.S));
+      const image = product(a, transposed(top.Vt, k, n), m, n, k), expected = Float64Array.from(top.U, (u, i) => u * top.S[i % k]);
+      assert.ok(distance(image, expected) < 1e-9, 'A V = U S');
+    }
+  });
 
   test('svd multiplies back, for tall, wide, square and tiny matrices', () => {
     for (const [m, n] of [[1, 1], [1, 5], [6, 1], [2, 2], [7, 4], [4, 7], [33, 33], [50, 20], [20, 81], [70, 65]]) assertSvd(gaussian(m, n), m, n);

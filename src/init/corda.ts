@@ -1,4 +1,4 @@
-import { randomizedSvd, Rng, svd } from '@graft/kernels';
+import { randomizedSvd, Rng, svd, topSvd } from '@graft/kernels';
 import { usageError } from '../errors.js';
 import type { OptionValues } from '../options.js';
 import { Covariance, metrics, orientedSvd } from './covariance.js';
@@ -33,7 +33,7 @@ const corda: Initialiser<CordaConfig> = {
     const parts = new WeightParts(start, 'corda');
     for await (const [site, metric] of metrics(start.data!, 'corda', parts.sites, (d) => new Covariance(d, damping))) {
       parts.place(site, ({ M, m, n, r, s }) => {
-        const d = orientedSvd(M, m, n, metric, (a) => (niter > 0 ? randomizedSvd(a, m, n, r, niter, new Rng('corda', start.seed, site.name)) : svd(a, m, n)));
+        const d = orientedSvd(M, m, n, metric, (a) => (niter > 0 ? randomizedSvd(a, m, n, r, niter, new Rng('corda', start.seed, site.name)) : mode === 'ipm' ? topSvd(a, m, n, r) : svd(a, m, n)));
         return balanced(d, mode === 'ipm' ? 0 : d.k - r, r, s);
       });
     }

@@ -1,4 +1,4 @@
-import { randomizedSvd, Rng, svd } from '@graft/kernels';
+import { randomizedSvd, Rng, topSvd } from '@graft/kernels';
 import type { OptionValues } from '../options.js';
 import { balanced, startFromWeights, type Pair, type Weight } from './from-weights.js';
 import type { Initialiser } from './initialiser.js';
@@ -20,5 +20,5 @@ const pissa: Initialiser<{ niter: number } & OptionValues> = {
 export default pissa;
 
 function principal({ site, M, m, n, r, s }: Weight, niter: number, seed: number): Pair {
-  return balanced(niter > 0 ? randomizedSvd(M, m, n, r, niter, new Rng('pissa', seed, site.name)) : svd(M, m, n), 0, r, s);
+  return balanced(niter > 0 ? randomizedSvd(M, m, n, r, niter, new Rng('pissa', seed, site.name)) : topSvd(M, m, n, r), 0, r, s);
 }
