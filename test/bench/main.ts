@@ -6,11 +6,12 @@
  * GRAFT_BENCH_THREADS  default 2; GRAFT_BENCH_RUNS  pairs per piece of work, default 7
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { processWorks, secondsOf, type ProcessWork } from './processes.js';
 import { encoderFlop, type Work } from './work.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -47,6 +48,7 @@ class Side {
 const OWN = join(ROOT, 'dist/test/bench/own.js');
 const SIDES: Record<string, () => Side> = {
   graft: () => new Side(process.execPath, [OWN, THREADS, 'cpu']),
+  copy: () => new Side(process.execPath, [OWN, '1', 'cpu']),
   wasm: () => new Side(process.execPath, [OWN, THREADS, 'wasm']),
   peer: () => new Side(PYTHON!, [join(ROOT, 'test/bench/peers.py'), THREADS]),
 };
@@ -56,6 +58,12 @@ function blank(name: string): string {
   const path = join(folder, name);
   if (!existsSync(path)) execFileSync(process.execPath, [join(ROOT, 'bin/graft.js'), 'init-model', '-c', join(ROOT, `test/bench/configs/${name}.json`), '-o', path, join(ROOT, 'fixtures/encoder/tokenizer.json')]);
   return path;
+}
+
+function halved(path: string): string {
+  const to = `${path}-bf16`;
+  if (!existsSync(to)) execFileSync(process.execPath, [join(ROOT, 'bin/graft.js'), 'convert', '--to', 'safetensors', '--dtype', 'bf16', path, '-o', to]);
+  return to;
 }
 
 const repeat = (n: number, length: number): number[] => new Array<number>(n).fill(length);
@@ -72,46 +80,70 @@ const training = (what: string, model: Encoder, batches: number[][], full = fals
   ({ name: `${what} ${model}`, kind: 'train', model: blank(model), batches, full, flop: (full ? 3 : 2) * encoderFlop(WIDTHS[model], batches) });
 const evaluation = (what: string, model: Encoder, batches: number[][]) => (): Work =>
   ({ name: `${what} ${model}`, kind: 'evaluate', model: blank(model), batches, flop: encoderFlop(WIDTHS[model], batches) });
+/** Every weight is read once a token. */
+const generation = (what: string, model: string, dtype: 'f32' | 'bf16') => (): Work => {
+  const path = dtype === 'f32' ? blank(model) : halved(blank(model));
+  return { name: `${what} ${model} ${dtype}`, kind: 'generate', model: path, tokens: 33, bytes: 32 * statSync(join(path, 'model.safetensors')).size };
+};
 const CIFAR = join(ROOT, '../shared/data/cifar10/resnet20-12fca82f.safetensors');
 const streams = existsSync(CIFAR) ? ['source', 'bn-adapt', 'tent'].map((method) => (): Work => ({ name: `${method} resnet-20 batch 200`, kind: 'tta', weights: CIFAR, method, batch: 200 })) : [];
 
-const PARTS: Record<string, (() => Work)[]> = {
+const PARTS: Record<string, (() => Work | ProcessWork)[]> = {
   products,
   text: [
     training('LoRA step 32×128', 'minilm', [repeat(32, 128)]), training('LoRA steps, lengths of real text', 'minilm', REAL), training('LoRA step 8×128', 'bert-base', [repeat(8, 128)]),
     training('full step 8×128', 'bert-base', [repeat(8, 128)], true), evaluation('evaluation 64×128', 'minilm', [repeat(64, 128)]), evaluation('evaluation, lengths of real text', 'minilm', REAL),
   ],
+  generation: [generation('32 tokens, batch 1', 'llama-150m', 'f32'), generation('32 tokens, batch 1', 'llama-150m', 'bf16')],
   images: streams,
+  processes: processWorks({ root: ROOT, folder, python: PYTHON, threads: THREADS, blank }),
 };
 
 interface Result { name: string; seconds: Record<string, number>; gflops?: number; ratio: Record<string, number>; memory?: Record<string, number> }
 
+/** Bytes that the side `copy` moves, for work that reads some at least. */
+const COPIED = 1 << 28;
+
 async function measure(work: Work): Promise<Result> {
-  const names = ['graft', ...(PYTHON ? ['peer'] : []), ...(work.kind === 'product' && work.flop! < 1e9 ? ['wasm'] : [])];
+  const names = ['graft', ...(PYTHON ? ['peer'] : []), ...(work.kind === 'product' && work.flop! < 1e9 ? ['wasm'] : []), ...(work.bytes ? ['copy'] : [])];
   const sides = names.map((n) => SIDES[n]());
-  for (const side of sides) await side.open(work);
+  for (const [i, side] of sides.entries()) await side.open(names[i] === 'copy' ? { name: 'copy', kind: 'copy', bytes: COPIED } : work);
   const times = names.map((): number[] => []);
-  for (let r = 0; r < RUNS; r++) for (const [i, side] of sides.entries()) times[i].push(await side.seconds());
+  for (let r = 0; r < RUNS; r++) for (const [i, side] of sides.entries()) times[i].push(await side.seconds() * (names[i] === 'copy' ? work.bytes! / COPIED : 1));
   const memory = work.kind === 'product' ? undefined : Object.fromEntries(await Promise.all(sides.map(async (s, i): Promise<[string, number]> => [names[i], await s.bytes()])));
   sides.forEach((s) => s.close());
-  const seconds = Object.fromEntries(names.map((n, i) => [n, median(times[i])]));
-  const ratio = Object.fromEntries(names.slice(1).map((n, i) => [n, median(times[i + 1].map((t, r) => t / times[0][r]))]));
+  const { seconds, ratio } = summary(names, times);
   return { name: work.name, seconds, ratio, memory, gflops: work.flop && work.flop / seconds.graft / 1e9 };
+}
+
+/** Whole processes, in turns. */
+function measureProcesses({ name, sides, output }: ProcessWork): Result {
+  const names = Object.keys(sides), times = names.map((): number[] => []);
+  for (let r = 0; r < RUNS; r++) names.forEach((n, i) => times[i].push(secondsOf(sides[n], output)));
+  return { name, ...summary(names, times) };
+}
+
+/** Medians, and the medians of paired ratios to the first. */
+function summary(names: string[], times: number[][]): Pick<Result, 'seconds' | 'ratio'> {
+  return {
+    seconds: Object.fromEntries(names.map((n, i) => [n, median(times[i])])),
+    ratio: Object.fromEntries(names.slice(1).map((n, i) => [n, median(times[i + 1].map((t, r) => t / times[0][r]))])),
+  };
 }
 
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 const wanted = process.argv.slice(2);
-console.log(`${'work'.padEnd(46)}${['graft, s', 'GFLOP/s', 'peer, ×', 'wasm, ×', 'memory of peer'].map((c) => c.padStart(12)).join('')}`);
+console.log(`${'work'.padEnd(46)}${['graft, s', 'GFLOP/s', 'peer, ×', 'wasm, ×', 'copy, ×', 'memory of peer'].map((c) => c.padStart(12)).join('')}`);
 for (const [part, works] of Object.entries(PARTS)) {
   const results: Result[] = [];
   for (const make of works) {
     const work = make();
     if (wanted.length > 0 && !wanted.some((w) => part === w || work.name.includes(w))) continue;
-    const r = await measure(work);
+    const r = 'sides' in work ? measureProcesses(work) : await measure(work);
     results.push(r);
     const memory = r.memory?.peer ? (r.memory.graft / r.memory.peer).toFixed(2) : '';
-    console.log(r.name.padEnd(46) + [r.seconds.graft.toPrecision(3), r.gflops?.toFixed(1) ?? '', r.ratio.peer?.toFixed(2) ?? '', r.ratio.wasm?.toFixed(1) ?? '', memory].map((c) => c.padStart(12)).join(''));
+    console.log(r.name.padEnd(46) + [r.seconds.graft.toPrecision(3), r.gflops?.toFixed(1) ?? '', r.ratio.peer?.toFixed(2) ?? '', r.ratio.wasm?.toFixed(1) ?? '', r.ratio.copy?.toFixed(2) ?? '', memory].map((c) => c.padStart(12)).join(''));
   }
   if (results.length === 0 || wanted.some((w) => !(w in PARTS))) continue; // only whole parts are kept
   mkdirSync(join(ROOT, 'test/bench/results'), { recursive: true });

@@ -4,6 +4,8 @@ import { tf, useBackend, type BackendName, type Tensor2D, type Tensor4D } from '
 import { baseOf } from '../../src/adapters/base.js';
 import { createGraft } from '../../src/adapters/instantiate.js';
 import { loadMethod } from '../../src/adapters/registry.js';
+import { Decoder } from '../../src/decoding/decoder.js';
+import { largest } from '../../src/decoding/probabilities.js';
 import { openCheckpoint } from '../../src/formats/checkpoint.js';
 import { loadModel } from '../../src/models/registry.js';
 import type { Example, Preparation } from '../../src/objectives/objective.js';
@@ -22,6 +24,8 @@ const setUp = async (work: Work): Promise<Run> => {
     case 'product': return multiply(work.m, work.k, work.n, work.ta ?? false, work.tb ?? false);
     case 'train': return train(work.model, work.batches, work.full ?? false);
     case 'evaluate': return evaluate(work.model, work.batches);
+    case 'generate': return generate(work.model, work.tokens);
+    case 'copy': return copy(work.bytes);
     case 'tta': return adapt(work.weights, work.method, work.batch);
   }
 };
@@ -64,6 +68,22 @@ async function evaluate(model: string, batches: number[][]): Promise<Run> {
     const { inputs, targets } = objective.batch(examples(lengths), 0, p);
     runtime.logits(inputs, {}, targets.positions).dataSync();
   }));
+}
+
+async function generate(model: string, tokens: number): Promise<Run> {
+  const runtime = await openRuntime({ model }), prompt = Array.from({ length: 16 }, (_, i) => 100 + 7 * i);
+  return () => {
+    const decoder = new Decoder(runtime, [prompt], tokens, {});
+    let [logits] = decoder.start();
+    for (let n = 1; n < tokens; n++) [logits] = decoder.next([{ parent: 0, token: largest(logits) }]);
+    decoder.dispose();
+  };
+}
+
+/** On two threads as on one: one core moves nearly what the memory gives. */
+function copy(bytes: number): Run {
+  const [from, to] = [new Float32Array(bytes / 4).fill(1), new Float32Array(bytes / 4)];
+  return () => to.set(from);
 }
 
 async function adapt(weights: string, name: string, batch: number): Promise<Run> {

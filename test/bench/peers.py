@@ -69,6 +69,18 @@ def evaluate(model, batches, **_):
     return run
 
 
+def generate(model, tokens, **_):
+    from transformers import AutoModelForCausalLM
+
+    network, ids = AutoModelForCausalLM.from_pretrained(model, dtype="auto").eval(), torch.arange(16)[None] * 7 + 100
+
+    def run():
+        with torch.inference_mode():
+            network.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=0)
+
+    return run
+
+
 def tta(weights, method, batch, **_):
     from safetensors.torch import load_file
     from tta import METHODS
@@ -77,7 +89,7 @@ def tta(weights, method, batch, **_):
     return lambda: adaptation.step(x)
 
 
-KINDS = {"product": product, "train": train, "evaluate": evaluate, "tta": tta}
+KINDS = {"product": product, "train": train, "evaluate": evaluate, "generate": generate, "tta": tta}
 
 for line in sys.stdin:
     asked = json.loads(line)

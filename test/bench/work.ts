@@ -1,10 +1,14 @@
 /** One piece of work that graft and its peers both do; what it is is said in full, so that either side can do it alone. */
-export type Work = { name: string; flop?: number } & (
+export type Work = { name: string; flop?: number; /** Read at least, where memory is the limit. */ bytes?: number } & (
   /** C[m, n] = op(A) op(B); ta, tb: stored transposed. */
   | { kind: 'product'; m: number; k: number; n: number; ta?: boolean; tb?: boolean }
   /** One optimiser step for each batch, a list of its texts' lengths in tokens: LoRA r=8 on query and value, or everything. */
   | { kind: 'train'; model: string; batches: number[][]; full?: boolean }
   | { kind: 'evaluate'; model: string; batches: number[][] }
+  /** So many tokens after a prompt of 16, one text, greedily. */
+  | { kind: 'generate'; model: string; tokens: number }
+  /** Bytes moved from one buffer to another: what memory allows. */
+  | { kind: 'copy'; bytes: number }
   /** One step of test-time adaptation of a CIFAR ResNet on a batch of images. */
   | { kind: 'tta'; weights: string; method: string; batch: number }
 );
