@@ -1,4 +1,4 @@
-import { tf, type Tensor } from '@graft/kernels';
+import { tf, type Rng, type Tensor } from '@graft/kernels';
 import type { StepCall } from './method.js';
 
 /** The importance of every triplet, [r, 1] by site. */
@@ -35,6 +35,20 @@ function scores(call: StepCall, name: string, { beta1, beta2 }: Decay, update: b
   const I = gradient ? tf.abs(tf.mul(w, tf.mul(gradient, call.gradScale))) : tf.zerosLike(w);
   const sensitivity = mean('sensitivity', beta1, () => I);
   return tf.mul(sensitivity, mean('uncertainty', beta2, () => tf.abs(tf.sub(I, sensitivity))));
+}
+
+/** What an allocation does to a site's triplets, [r, 1] of zeros and ones: `values` keeps λ, `pattern` lets it stand from now on. */
+export interface Masks { values: Tensor; pattern: Tensor }
+
+/**
+ * Triplets above the threshold stand, the others fall. With p > 0 (adaptive rank sampling) each changes sides with that probability: one
+ * that should stand is pruned, one that should fall is in the pattern again, though its λ starts from zero.
+ */
+export function masksFor(importance: Tensor, threshold: number, p: number, rng: Rng): Masks {
+  const above = tf.cast(tf.greater(importance, threshold), 'float32');
+  if (p === 0) return { values: above, pattern: above };
+  const swapped = tf.tensor(Float32Array.from({ length: importance.size }, () => (rng.uniform() < p ? 1 : 0)), importance.shape);
+  return { values: tf.mul(above, tf.sub(1, swapped)), pattern: tf.abs(tf.sub(above, swapped)) };
 }
 
 /** The k-th smallest importance of all: what is at most that much goes. */

@@ -1,6 +1,6 @@
-import { tf, type Tensor, type Tensor2D } from '@graft/kernels';
+import { Rng, tf, type Tensor, type Tensor2D } from '@graft/kernels';
 import { usageError } from '../errors.js';
-import { budgetAt, importance, thresholdFor, type Triplets } from './adalora-budget.js';
+import { budgetAt, importance, masksFor, thresholdFor, type Triplets } from './adalora-budget.js';
 import { orthogonality, owners } from './blocks.js';
 import type { Method, StepCall } from './method.js';
 import { targetOptions, targetSites, type Targets } from './targets.js';
@@ -17,6 +17,9 @@ export interface AdaloraConfig extends Targets {
   beta1: number;
   beta2: number;
   orthogonality: number;
+  mask: 'score' | 'sample';
+  sampleRate: number;
+  initE: number;
   /** Set when training ended: ranks stand, and only rows that survived are stored. */
   allocated?: boolean;
 }
@@ -25,6 +28,7 @@ export interface AdaloraConfig extends Targets {
  * AdaLoRA: ΔW = α/r · P Λ Q with P = lora_B [out, r], Λ = diag(lora_E) and Q = lora_A [r, in] (eq. 3), P and Q held orthogonal by a
  * penalty (eq. 4). Training lowers the total rank from r to the target at each site on a cubic schedule (eq. 12): the triplets
  * {P_k, λ_k, Q_k} of least importance (eqs. 7 to 11) get λ_k = 0 and may return until the last `tfinal` steps. λ = 0 at the start.
+ * Lingo (Zhan et al., 2024, https://arxiv.org/abs/2402.08777) prunes at random: its adaptive rank sampling is the mask `sample`.
  */
 const adalora: Method<AdaloraConfig> = {
   name: 'adalora',
@@ -42,16 +46,19 @@ const adalora: Method<AdaloraConfig> = {
     beta1: { type: 'number', default: 0.85, min: 0, max: 1, describe: 'decay of the mean sensitivity' },
     beta2: { type: 'number', default: 0.85, min: 0, max: 1, describe: 'decay of its mean deviation' },
     orthogonality: { type: 'number', default: 0.5, min: 0, describe: 'weight of the penalty that keeps P and Q orthogonal' },
+    mask: { type: 'string', default: 'score', choices: ['score', 'sample'], describe: 'triplets of least importance go, or each then changes sides with the probability --sample-rate (Lingo)' },
+    sampleRate: { type: 'number', default: 0.1, min: 0, max: 1, describe: 'the p of --mask sample' },
+    initE: { type: 'number', default: 0, min: 0, describe: 'standard deviation λ starts with (Lingo: 0.02); above 0 the graft does not begin as the identity' },
   },
 
   resolve: (config, { model }) => ({ ...config, targetModules: config.targetModules?.length ? config.targetModules : defaultTargets(model.type) ?? [...model.defaultTargets] }),
   sites: (model, config) => targetSites(model, config, ['linear', 'conv']),
 
-  params(site, { rank: r }) {
+  params(site, { rank: r, initE }) {
     const n = site.dimIn * (site.conv?.kernel ?? []).reduce((a, b) => a * b, 1);
     return [
       { name: 'lora_A', shape: [r, n], init: { kind: 'normal', std: 0.02 }, elastic: true },
-      { name: 'lora_E', shape: [r, 1], init: { kind: 'zeros' }, elastic: true },
+      { name: 'lora_E', shape: [r, 1], init: initE > 0 ? { kind: 'normal', std: initE } : { kind: 'zeros' }, elastic: true },
       { name: 'lora_B', shape: [site.dimOut, r], init: { kind: 'normal', std: 0.02 }, elastic: true },
     ];
   },
@@ -76,9 +83,10 @@ const adalora: Method<AdaloraConfig> = {
     const budget = budgetAt(step, T, full, config.targetRank * sites.length, config);
     if (budget >= full) return;
     const threshold = thresholdFor(triplets, full - budget);
-    const masks = new Map(sites.map((site) => [site, tf.cast(tf.greater(triplets.get(site)!, threshold), 'float32')]));
-    mask(call, sites, (site) => masks.get(site));
-    for (const [site, m] of masks) call.setBuffer(`${site}.${MASK}`, m);
+    const p = config.mask === 'sample' ? config.sampleRate : 0;
+    const masks = new Map(sites.map((site) => [site, masksFor(triplets.get(site)!, threshold, p, new Rng('sample', call.seed, step, site))]));
+    mask(call, sites, (site) => masks.get(site)!.values);
+    for (const [site, { pattern }] of masks) call.setBuffer(`${site}.${MASK}`, pattern);
     call.log({ budget });
   },
 

@@ -12,6 +12,7 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   increlora: () => import('./increlora.js'),
   triadaptlora: () => import('./triadaptlora.js'),
   codyra: () => import('./codyra.js'),
+  hydra: () => import('./hydra.js'),
   vera: () => import('./vera.js'),
   ia3: () => import('./ia3.js'),
   loha: () => import('./loha.js'),

@@ -48,5 +48,13 @@ export const balancedAccuracy = overCounts('balanced-accuracy', 'mean recall of 
   return present.reduce((a, { tp, fn }) => a + tp / (tp + fn), 0) / present.length;
 });
 
+/** Matthews correlation for any number of classes (Gorodkin, 2004); 0 where truth or prediction never varies. */
+export const mcc = overCounts('mcc', 'Matthews correlation', (s, C) => {
+  const n = total(s), sides = perClass(s, C).map(({ tp, fp, fn }) => ({ truth: tp + fn, predicted: tp + fp }));
+  const spread = (value: (side: { truth: number; predicted: number }) => number): number => n ** 2 - sides.reduce((a, side) => a + value(side), 0);
+  const varied = spread(({ truth }) => truth ** 2) * spread(({ predicted }) => predicted ** 2);
+  return varied > 0 ? (trace(s, C) * n - sides.reduce((a, { truth, predicted }) => a + truth * predicted, 0)) / Math.sqrt(varied) : 0;
+});
+
 export const confusion = overCounts('confusion', 'counts, a row a true class, a column a predicted one', (s, C) =>
   Array.from({ length: C }, (_, c) => Array.from(s.subarray(c * C, (c + 1) * C))));

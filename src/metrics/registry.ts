@@ -1,12 +1,12 @@
 import { usageError } from '../errors.js';
 import { brier, ece, nll } from './calibration.js';
-import { accuracy, balancedAccuracy, confusion, error, macroF1, microF1 } from './classification.js';
+import { accuracy, balancedAccuracy, confusion, error, macroF1, mcc, microF1 } from './classification.js';
 import { bitsPerByte, perplexity, tokenNll } from './likelihood.js';
 import type { Metric, Prediction } from './metric.js';
 import { spanF1, spanMacroF1, spanPrecision, spanRecall, tagAccuracy } from './spans.js';
 
 const METRICS: Metric[] = [
-  accuracy, error, macroF1, microF1, balancedAccuracy, nll, brier, ece, confusion,
+  accuracy, error, macroF1, microF1, balancedAccuracy, mcc, nll, brier, ece, confusion,
   spanF1, spanPrecision, spanRecall, spanMacroF1, tagAccuracy,
   perplexity, tokenNll, bitsPerByte,
 ];

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { tf, useBackend, type Tensor } from '@graft/kernels';
+import { Rng, tf, useBackend, type Tensor } from '@graft/kernels';
 import adalora from '../../src/adapters/adalora.js';
+import { masksFor, thresholdFor } from '../../src/adapters/adalora-budget.js';
 import codyra, { shrunk } from '../../src/adapters/codyra.js';
 import increlora from '../../src/adapters/increlora.js';
 import { defaults, toGraft } from '../../src/adapters/instantiate.js';
@@ -36,6 +37,28 @@ describe('adalora', () => {
     const found = regress(adalora, { ...allowed, ...schedule, rank: 4 }, needs);
     assert.deepEqual([found.ranks[0], found.ranks.reduce((a, b) => a + b)], [4, 8]);
     within(found, 0.03, 0.08);
+  });
+});
+
+describe('adaptive rank sampling', () => {
+  test('a triplet changes sides with the probability, whatever its importance', () => {
+    const n = 10_000, scores = tf.tensor2d(Float32Array.from({ length: n }, (_, i) => ((i * 7919) % n) / n), [n, 1]);
+    const { values, pattern } = masksFor(scores, thresholdFor(new Map([['s', scores]]), 5000), 0.1, new Rng('test'));
+    const [v, m, s] = [values, pattern, scores].map((t) => [...t.dataSync()]);
+    const kept = m.filter((x) => x === 1).length, from = v.filter((x) => x === 1).length;
+    assert.ok(Math.abs(kept - 5000) < 150 && Math.abs(from - 4500) < 100, `${kept} in the pattern, ${from} of them for their importance`);
+    assert.ok(v.every((x, i) => x === 0 || s[i] >= 0.5), 'λ of all that should fall is zero');
+    const back = s.filter((x, i) => m[i] === 1 && x < 0.5);
+    assert.ok(Math.abs(back.reduce((a, b) => a + b, 0) / back.length - 0.25) < 0.03, 'those that are back are as important as others');
+  });
+
+  test('with probability 0 it is AdaLoRA, with another it is not; λ may start at random', async () => {
+    const [score, none, some] = [{}, { mask: 'sample', sampleRate: 0 }, { mask: 'sample', sampleRate: 0.3 }].map((o) =>
+      regress(adalora, { ...allowed, tinit: 4, tfinal: 8, deltaT: 4, rank: 4, ...o }, { ...needs, steps: 24 }));
+    assert.deepEqual(none, score);
+    assert.notDeepEqual(some.ranks, score.ranks);
+    const b = await bench('bert-classify');
+    assert.ok(maxDifference(logits(b, [active(b, adalora, fresh(b, adalora, { initE: 0.02 }))]), logits(b)) > 0);
   });
 });
 

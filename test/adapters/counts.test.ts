@@ -5,6 +5,7 @@ import bitfit from '../../src/adapters/bitfit.js';
 import bottleneck from '../../src/adapters/bottleneck.js';
 import codyra from '../../src/adapters/codyra.js';
 import dora from '../../src/adapters/dora.js';
+import hydra from '../../src/adapters/hydra.js';
 import ia3 from '../../src/adapters/ia3.js';
 import increlora from '../../src/adapters/increlora.js';
 import flora from '../../src/adapters/flora.js';
@@ -75,6 +76,8 @@ test('parameters of the low-rank family follow its closed forms', async () => {
   assert.equal(count(base, increlora, { targetRank: 4 }), sites * (2 * d + 1 + 2 * 2 * d), 'one rank, and two in reserve');
   assert.equal(count(base, triadaptlora, { rank: 3 }), sites * (3 * 2 * d + 2 * 3 * 3), 'a block of three');
   assert.equal(count(base, codyra), sites * 16 * (2 * d + 1));
+  assert.equal(count(base, hydra), 12 * (4 * (d + 4 * d) + 2 * 8 * d));
+  assert.equal(count(base, hydra, { bias: true }) - count(base, hydra), 12 * (4 + 8 + 2 * d));
   assert.equal(count(base, vera), sites * (256 + d));
   assert.equal(count(base, ia3), 12 * (d + d + d + 4 * d), 'keys, values, and what both output.dense read');
   assert.equal(count(base, loha, { rank: 4 }), sites * 2 * 4 * 2 * d);

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { qr, Rng, svd, tf, untracked, useBackend, type Scalar, type Tensor, type Tensor2D } from '@graft/kernels';
+import { qr, Rng, svd, tf, untracked, useBackend, type Scalar, type Tensor, type Tensor1D, type Tensor2D } from '@graft/kernels';
 import adalora from '../../src/adapters/adalora.js';
 import { budgetAt } from '../../src/adapters/adalora-budget.js';
 import codyra from '../../src/adapters/codyra.js';
 import dora from '../../src/adapters/dora.js';
 import flora from '../../src/adapters/flora.js';
+import hydra from '../../src/adapters/hydra.js';
 import ia3 from '../../src/adapters/ia3.js';
 import { ownedTensors, toGraft } from '../../src/adapters/instantiate.js';
 import increlora from '../../src/adapters/increlora.js';
@@ -35,7 +36,7 @@ describe('gradients are the slopes of the loss', () => {
   const cases: [Any, Record<string, unknown>, string][] = [
     [adalora, { rank: 2 }, 'bert-classify'], [vera, { rank: 3, targetModules: ['query', 'output.dense'] }, 'bert-classify'], [ia3, {}, 'gpt2-classify'], [loha, { rank: 2 }, 'bert-classify'],
     [loha, { rank: 5 }, 'gpt2-classify'], [lokr, { rank: 1 }, 'bert-classify'], [increlora, { rank: 2, targetRank: 4 }, 'gpt2-classify'], [triadaptlora, { rank: 3 }, 'gpt2-classify'],
-    [codyra, { rank: 3 }, 'bert-classify'],
+    [codyra, { rank: 3 }, 'bert-classify'], [hydra, { parRank: 2, seqRank: 2, bias: true }, 'gpt2-classify'],
     [poly, { rank: 2, skills: 2, splits: 2, tasks: ['a', 'b'] }, 'bert-classify'],
     [flora, { ranks: [3, 2] }, 'bert-classify'],
   ];
@@ -226,6 +227,49 @@ describe('vera', () => {
   test('convolutions have no form', async () => {
     const b = await bench('resnet-basic');
     assert.throws(() => fresh(b, vera, { targetModules: ['/.*convolution/'] }), (e) => e instanceof GraftError && e.status === 64 && /it changes linear modules/.test(e.message));
+  });
+});
+
+describe('hydra', () => {
+  test('the weights it merges into, its bias among them', () => {
+    const matrix = (rows: number, columns: number, seed: string): Tensor2D => {
+      const rng = new Rng('hydra', seed);
+      return tf.tensor2d(Float32Array.from({ length: rows * columns }, () => rng.normal()), [rows, columns]);
+    };
+    const [out, width] = [16, 64], site = { name: 's', kind: 'linear', dimIn: width, dimOut: out, bias: 's.bias' } as never;
+    // Of a change R W + z uᵀ of rank 5, with u outside the rows of W, one parallel and four sequential ranks are all.
+    const W = tf.concat([matrix(out, width - 1, 'W'), tf.zeros([out, 1])], 1), b = tf.reshape(matrix(1, out, 'b'), [out]) as Tensor1D;
+    const [left, right, z] = [matrix(out, 4, 'left'), matrix(4, out, 'right'), matrix(out, 1, 'z')];
+    const u = tf.concat([tf.zeros([1, width - 1]), tf.fill([1, 1], 60)], 1);
+    const change = tf.add(tf.matMul(tf.matMul(left, right), W), tf.matMul(z, u));
+    const config = { parRank: 1, seqRank: 4, scale: 1, bias: false, init: 'kaiming' } as never;
+    const folded = hydra.fold!(site, { W, b }, { W, b }, { par_A: u, par_B: z, seq_A: right, seq_B: left }, config);
+    assert.ok(norm(tf.sub(tf.sub(folded.W, W), change)) < 1e-5 * norm(change));
+    assert.ok(norm(tf.sub(tf.sub(folded.b!, b), tf.reshape(tf.matMul(left, tf.matMul(right, tf.reshape(b, [out, 1]))), [out]))) < 1e-4, 'the sequential branch sees the bias');
+    assert.equal(hydra.params(site, config, null as never).reduce((n, s) => n + s.shape[0] * s.shape[1], 0), 208);
+    // LoRA of three ranks has 240 numbers.
+    const { S } = svd(change.dataSync() as Float32Array, out, width), tail = (from: number): number => Math.sqrt(S.slice(from).reduce((n, s) => n + s * s, 0));
+    assert.ok(tail(3) > 0.2 * tail(0) && norm(tf.matMul(z, u)) > 0.4 * tail(0), 'nor would the sequential branch alone do');
+    const biased = { par_A: u, par_B: z, 'par_A.bias': tf.tensor1d([2]), 'par_B.bias': tf.ones([out]), seq_A: right, seq_B: left, 'seq_A.bias': tf.tensor1d([1, 0, 0, -1]), 'seq_B.bias': tf.fill([out], 3) };
+    const shifted = tf.sub(hydra.fold!(site, { W, b }, { W, b }, biased, config).b!, folded.b!);
+    const expected = tf.add(tf.add(tf.mul(tf.reshape(z, [out]), 2), 4), tf.reshape(tf.matMul(left, tf.tensor2d([1, 0, 0, -1], [4, 1])), [out]));
+    assert.ok(norm(tf.sub(shifted, expected)) < 1e-4);
+  });
+
+  test('dropout lies between the matrices, in training alone', async () => {
+    const b = await bench('bert-classify');
+    const graft = active(b, hydra, randomised(fresh(b, hydra, { dropout: 0.5 })));
+    const noisy = logits(b, [graft], { train: true, seed: 1 });
+    assert.ok(maxDifference(noisy, logits(b, [graft])) > 1e-4);
+    assert.equal(maxDifference(noisy, logits(b, [graft], { train: true, seed: 1 })), 0);
+  });
+
+  test('what it has no form for is refused', async () => {
+    const [bert, llama, resnet] = await Promise.all(['bert-classify', 'llama-clm', 'resnet-basic'].map(bench));
+    const refuses = (b: Bench, config: object, message: RegExp): void => assert.throws(() => fresh(b, hydra, config as never), (e) => e instanceof GraftError && e.status === 64 && message.test(e.message));
+    refuses(bert, { parRank: 0, seqRank: 0 }, /leave nothing to train/);
+    refuses(llama, { bias: true }, /has no bias to merge/);
+    refuses(resnet, {}, /has no feed-forward modules/);
   });
 });
 

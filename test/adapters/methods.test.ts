@@ -8,6 +8,7 @@ import codyra from '../../src/adapters/codyra.js';
 import dora from '../../src/adapters/dora.js';
 import flora from '../../src/adapters/flora.js';
 import full from '../../src/adapters/full.js';
+import hydra from '../../src/adapters/hydra.js';
 import ia3 from '../../src/adapters/ia3.js';
 import { countParameters, toGraft } from '../../src/adapters/instantiate.js';
 import increlora from '../../src/adapters/increlora.js';
@@ -47,6 +48,9 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: triadaptlora, config: { targetModules: ['/.*convolution/'] }, models: ['resnet-basic'], identity: true },
   { method: codyra, config: { rank: 3 }, models: ['bert-classify', 'gpt2-clm'], identity: true },
   { method: codyra, config: { targetModules: ['/.*convolution/'], rank: 2 }, models: ['resnet-basic'], identity: true },
+  { method: hydra, models: ['gpt2-clm', 'llama-clm'], identity: true },
+  { method: hydra, config: { parRank: 2, seqRank: 3, bias: true, init: 'xavier', scale: 0.5 }, models: ['bert-classify', 'vit-classify'], identity: true },
+  { method: hydra, config: { parRank: 0, init: 'normal' }, models: ['bert-classify'], identity: true },
   { method: vera, config: { rank: 5, targetModules: ['all-linear'] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: ia3, models: ['bert-classify', 'gpt2-clm', 'llama-clm', 'qwen2-clm', 'vit-classify'], identity: true },
   { method: ia3, config: { targetModules: ['/.*convolution/'], feedforwardModules: ['/.*layer\\.1\\.convolution/'] }, models: ['resnet-basic'], identity: true },

@@ -28,6 +28,12 @@ test('macro and micro F1 from tp (8,1), fp (2,0), fn (1,3)', () => {
   near(accuracy.value, 9 / 13);
 });
 
+test('Matthews correlation: (6·3 - 1·2)/√(7·8·4·5), and none where nothing varies', () => {
+  const rows = [...Array(6).fill(row([0, 1], 1)), ...Array(3).fill(row([1, 0], 0)), row([0, 1], 0), ...Array(2).fill(row([1, 0], 1))];
+  near(measure(['mcc'], rows, ['a', 'b'])[0].value, 16 / Math.sqrt(1120));
+  near(measure(['mcc'], [row([1, 0], 0), row([1, 0], 1)], ['a', 'b'])[0].value, 0);
+});
+
 test('ECE: one bin, confidence .8, half of it right', () => {
   const z = [Math.log(0.8), Math.log(0.2)];
   near(measure(['ece'], [row(z, 0), row(z, 1)], ['a', 'b'])[0].value, 0.3);
