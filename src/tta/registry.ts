@@ -21,6 +21,7 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   cotta: () => import('./cotta.js'),
   cafa: () => import('./cafa.js'),
   vdp: () => import('./vdp.js'),
+  'meta-dmoe': () => import('./meta-dmoe.js'),
 };
 
 export const ttaNames = (): string[] => Object.keys(METHODS);

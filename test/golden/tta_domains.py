@@ -1,10 +1,10 @@
 """Makes test/golden/models/tta-domains.json: what methods predict over three batches, twice, after three images a class of the source domain, in plain
-PyTorch written from the specification's equations, on the network of test/golden/tta.py.
+PyTorch written from the specification's equations, on the network of test/golden/tta.py; and the gradients of an episode of Meta-DMoE.
 
 Run with torch and safetensors installed:
     python test/golden/tta_domains.py
 """
-import json
+import json, math
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +76,34 @@ class Vdp:
 METHODS = {'cafa': Cafa, 'vdp': Vdp}
 
 
+def waves(k, *shape):
+    """Numbers both sides can make."""
+    n = math.prod(shape)
+    return (torch.sin(torch.arange(n, dtype=torch.float64) * (0.7 + 0.01 * k) + k)).float().view(*shape)
+
+
+def meta_dmoe(source, support, query, labels, heads=4, alpha=0.05):
+    """Gradients of the outer loss of Meta-DMoE through the inner step, by autograd's second derivatives."""
+    d, bound = 64, 0.1
+    shapes = {'norm1.weight': (d,), 'norm1.bias': (d,), 'norm2.weight': (d,), 'norm2.bias': (d,), 'attn.qkv.weight': (3 * d, d), 'attn.qkv.bias': (3 * d,), 'attn.proj.weight': (d, d),
+              'attn.proj.bias': (d,), 'mlp.fc1.weight': (2 * d, d), 'mlp.fc1.bias': (2 * d,), 'mlp.fc2.weight': (d, 2 * d), 'mlp.fc2.bias': (d,)}
+    phi = {n: (bound * waves(k, *shape) + ('norm' in n and 'weight' in n)).requires_grad_() for k, (n, shape) in enumerate(shapes.items())}
+    tokens = waves(20, len(support), 2, d).abs()
+    h = F.layer_norm(tokens, (d,), phi['norm1.weight'], phi['norm1.bias'])
+    q, k, v = F.linear(h, phi['attn.qkv.weight'], phi['attn.qkv.bias']).view(*tokens.shape[:2], 3, heads, d // heads).permute(2, 0, 3, 1, 4)
+    x = tokens + F.linear(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(tokens.shape), phi['attn.proj.weight'], phi['attn.proj.bias'])
+    h = F.gelu(F.linear(F.layer_norm(x, (d,), phi['norm2.weight'], phi['norm2.bias']), phi['mlp.fc1.weight'], phi['mlp.fc1.bias']))
+    target = (x + F.linear(h, phi['mlp.fc2.weight'], phi['mlp.fc2.bias'])).mean(1)
+    student = copied(source, lambda n: 'running' not in n)
+    theta = {n: t for n, t in student.items() if t.requires_grad and not n.startswith('linear')}
+    inner = ((target - Network(student, batch=False).features(support)) ** 2).mean()
+    moved = dict(zip(theta, (t - alpha * g for t, g in zip(theta.values(), torch.autograd.grad(inner, list(theta.values()), create_graph=True)))))
+    loss = F.cross_entropy(Network(student | moved, batch=False)(query), labels)
+    wanted = {**phi, **{n: student[n] for n in ('conv1.weight', 'layer2.0.conv1.weight', 'layer3.0.bn2.weight', 'linear.weight')}}
+    grads = dict(zip(wanted, torch.autograd.grad(loss, list(wanted.values()))))
+    return {'alpha': alpha, 'heads': heads, 'loss': loss.item(), 'target': target[0].tolist(), 'norms': {n: g.norm().item() for n, g in grads.items()}, 'first': {n: g.flatten()[:4].tolist() for n, g in grads.items()}}
+
+
 if __name__ == '__main__':
     source = {n: t.float() for n, t in load_file(HERE / 'models/resnet-cifar/model.safetensors').items()}
     images = torch.randint(0, 256, (5, 6, 8, 8, 3), generator=torch.Generator().manual_seed(9))
@@ -86,5 +114,6 @@ if __name__ == '__main__':
     for name, given in options.items():
         method = METHODS[name](source, *((torch.cat(batches[:2]), labels) if name == 'cafa' else ()), **given)
         logits[name] = [[float(f'{v:.7g}') for v in method.step(x).flatten().tolist()] for x in batches[2:] + batches[2:]]
+    meta = meta_dmoe(source, batches[0], batches[1], labels[6:])
     (HERE / 'models/tta-domains.json').write_text(json.dumps({
-        'images': [batch.flatten().tolist() for batch in images], 'labels': labels.tolist(), 'options': {n: {camel(k): v for k, v in o.items()} | ({'loss': 'im'} if n == 'vdp' else {}) for n, o in options.items()}, 'logits': logits}) + '\n')
+        'images': [batch.flatten().tolist() for batch in images], 'labels': labels.tolist(), 'options': {n: {camel(k): v for k, v in o.items()} | ({'loss': 'im'} if n == 'vdp' else {}) for n, o in options.items()}, 'logits': logits, 'meta': meta}) + '\n')

@@ -44,7 +44,8 @@ const OPTIONS: Record<string, string> = {
   ostta: '--lr 0.01',
   petal: '--lr 0.01 --p-th 1.01 --n-aug 2',
   tent: '--lr 0.01', cotta: '--lr 0.01 --p-th 1.01 --n-aug 2 --restore 0.1', eata: '--lr 0.01 --margin 1 --similarity 2', sar: '--lr 0.05 --margin 1',
-  memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', cafa: '--lr 0.01 --epsilon 0.1', vdp: '--lr 0.01 --p-th 1.01 --n-aug 2 --shift 0', core: '--lr 0.01',
+  memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', cafa: '--lr 0.01 --epsilon 0.1', vdp: '--lr 0.01 --p-th 1.01 --n-aug 2 --shift 0',
+  'meta-dmoe': '--experts 2 --heads 4 --support 3 --inner-lr 0.1 --meta-steps 1 --expert-epochs 1 --aggregator-epochs 1', core: '--lr 0.01',
 };
 
 test('predictions come with the columns results are grouped by, batch by batch', async () => {
@@ -69,7 +70,7 @@ test('neither labels nor domains reach the method', async () => {
 
 test('a stream cut in two goes on from its state as if it had not been cut', async () => {
   const clean = join(folder, 'source.arrow');
-  writeFileSync(clean, await arrow(snow));
+  writeFileSync(clean, await arrow([...fog, ...snow]));
   for (const name of ttaNames()) {
     const { needsSource } = await loadTta(name);
     const method = ['--method', name, ...(OPTIONS[name]?.split(' ') ?? []), ...(needsSource ? ['--source-data', clean] : [])];

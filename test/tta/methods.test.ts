@@ -31,6 +31,7 @@ const LIVELY: Record<string, Record<string, number>> = {
   rotta: { memory: 8, every: 4, lr: 0.01 },
   note: { memory: 8, every: 4, lr: 0.01 },
   vdp: { pTh: 1.01, nAug: 2, lr: 0.01, shift: 0 },
+  'meta-dmoe': { experts: 2, heads: 4, support: 3, innerLr: 0.1, metaSteps: 2, expertEpochs: 1, aggregatorEpochs: 1 },
 };
 const values = (state: ReadonlyMap<string, Tensor>, prefix = ''): Map<string, number[]> =>
   new Map([...state].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), [...t.dataSync()]]));
@@ -161,8 +162,8 @@ test('cotta: p_th = 0 looks at no augmented image, p_th above 1 at N', async () 
   }
 });
 
-/** Images of the source domain, each class three times. */
-const sourceImages = (): SourceBatch[] => [{ pixels: pixels(images(12, 4)), labels: tf.tensor1d(Array.from({ length: 12 }, (_, i) => i % 4), 'int32') }];
+/** Images of two source domains, each class three times. */
+const sourceImages = (): SourceBatch[] => [{ pixels: pixels(images(12, 4)), labels: tf.tensor1d(Array.from({ length: 12 }, (_, i) => i % 4), 'int32'), domains: Array.from({ length: 12 }, (_, i) => (i < 6 ? 'fog' : 'snow')) }];
 
 test('every method: a state moves to a fresh start; started again it repeats itself bit for bit; memory stays flat and is given back', async () => {
   const clean = sourceImages();
