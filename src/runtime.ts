@@ -48,8 +48,8 @@ export class Runtime {
     return Number(this.checkpoint.config.vocab_size);
   }
 
-  forward(options: ForwardOptions = {}): Forward {
-    return new Forward(this.model.sites, this.checkpoint, this.grafts, options);
+  forward(options: ForwardOptions = {}, grafts = this.grafts): Forward {
+    return new Forward(this.model.sites, this.checkpoint, grafts, options);
   }
 
   features(batch: Batch, options: ForwardOptions = {}): Features {
@@ -62,8 +62,12 @@ export class Runtime {
    * @throws GraftError (usage) without a head
    */
   logits(batch: Batch, options: ForwardOptions = {}, positions?: Int32Array): Tensor {
+    return this.logitsOf(this.forward(options), batch, positions);
+  }
+
+  /** The same in a pass at hand. */
+  logitsOf(forward: Forward, batch: Batch, positions?: Int32Array): Tensor {
     if (!this.head) throw usageError(`${this.checkpoint.path}: has no task head; give a graft that has one (graft init-adapter --task)`);
-    const forward = this.forward(options);
     const features = this.model.backbone(forward, batch);
     return this.model.logits(forward, positions ? at(features, positions) : features, this.head);
   }

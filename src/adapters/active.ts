@@ -41,6 +41,11 @@ export class ActiveGraft {
     }
   }
 
+  /** The sites it acts at, with their parameters. */
+  get sites(): Map<Site, Params> {
+    return new Map(this.method.sites(this.model, this.config).map((s) => [s, this.acts.get(key(s))!]));
+  }
+
   private forgetBases(): void {
     for (const { to } of this.bases.values()) to.dispose();
     this.bases.clear();

@@ -1,5 +1,5 @@
 import { batchNormTrain, tf, untracked, type Tensor1D, type Tensor4D, type Variable } from '@graft/kernels';
-import type { Method, Params } from './method.js';
+import type { Method, Params, ParamSpec, TensorShapes } from './method.js';
 
 /** PyTorch's momentum of running statistics. */
 const MOMENTUM = 0.1;
@@ -15,9 +15,7 @@ const full: Method = {
   options: {},
   sites: (model) => model.sites.filter((s) => s.kind === 'norm' && s.norm!.type === 'batch'),
   params: (site) => ['running_mean', 'running_var'].map((name) => ({ name, shape: [site.dimOut], init: { kind: 'base', tensor: `${site.name}.${name}` }, trainable: false })),
-  replaced: (_model, _config, base) => [...base.names()].filter((name) => !/position_ids$|num_batches_tracked$|running_(mean|var)$/.test(name)).map((name) => ({
-    name, shape: [...base.shape(name)!], init: { kind: 'base', tensor: name }, decay: base.shape(name)!.length > 1,
-  })),
+  replaced: (_model, _config, base) => trainedWhole(base),
   change({ site, x, base, pass }, p) {
     if (!pass.train) return base(x);
     const { y, mean, variance } = batchNormTrain(x as Tensor4D, pass.weight(site.weight!) as Tensor1D, pass.weight(site.bias!) as Tensor1D, site.norm!.epsilon);
@@ -33,3 +31,9 @@ const full: Method = {
 const move = (p: Params, name: string, value: tf.Tensor): void => (p[name] as Variable).assign(tf.add(tf.mul(p[name], 1 - MOMENTUM), tf.mul(value, MOMENTUM)));
 
 export default full;
+
+/** Every tensor of the base but positions and statistics, to be trained. */
+export const trainedWhole = (base: TensorShapes): ParamSpec[] =>
+  [...base.names()].filter((name) => !/position_ids$|num_batches_tracked$|running_(mean|var)$/.test(name)).map((name) => ({
+    name, shape: [...base.shape(name)!], init: { kind: 'base', tensor: name }, decay: base.shape(name)!.length > 1,
+  }));

@@ -85,7 +85,10 @@ export const defaults = (options: OptionSpecs): Record<string, unknown> =>
 const withoutUndefined = (config: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(config).filter(([, v]) => v !== undefined && v !== null && !(Array.isArray(v) && v.length === 0)));
 
-const drawn = (spec: ParamSpec, base: Base, rng: Rng): StoredTensor => ({ dtype: 'F32', shape: [...spec.shape], data: bytesOf(draw(spec, base, rng)) });
+function drawn(spec: ParamSpec, base: Base, rng: Rng): StoredTensor {
+  const values = draw(spec, base, rng);
+  return { dtype: values instanceof Int32Array ? 'I32' : 'F32', shape: [...spec.shape], data: bytesOf(values) };
+}
 
 /** The graft with the tensors a stored one leaves out. */
 export function regenerated(graft: Graft, specs: ReadonlyMap<string, ParamSpec>): Graft {
@@ -95,7 +98,7 @@ export function regenerated(graft: Graft, specs: ReadonlyMap<string, ParamSpec>)
   return { ...graft, tensors: new Map([...graft.tensors, ...missing.map(([name, spec]): [string, StoredTensor] => [name, drawn(spec, nothing, new Rng(name))])]) };
 }
 
-function draw({ shape, init }: ParamSpec, base: Base, rng: Rng): Float32Array {
+function draw({ shape, init }: ParamSpec, base: Base, rng: Rng): Float32Array | Int32Array {
   const size = shape.reduce((a, b) => a * b, 1);
   const each = (f: () => number): Float32Array => {
     const values = new Float32Array(size);
@@ -113,6 +116,7 @@ function draw({ shape, init }: ParamSpec, base: Base, rng: Rng): Float32Array {
     case 'base': return base.values(init.tensor).slice();
     case 'rows': return rows(init, shape, base, rng);
     case 'norms': return norms(init.site, base.values(init.site.weight!));
+    case 'from-weight': return init.values(base.values(init.tensor), rng);
     case 'torch-uniform': return torchUniform(init.seed, init.skip, size, init.bound);
   }
 }

@@ -1,4 +1,4 @@
-import type { Tensor, Tensor1D, Tensor2D, Tensor4D, Variable } from '@graft/kernels';
+import type { Rng, Tensor, Tensor1D, Tensor2D, Tensor4D, Variable } from '@graft/kernels';
 import type { Model } from '../models/model.js';
 import type { AttentionCall, Pass, Site, SiteCall, Tokens, Weights } from '../models/site.js';
 import type { OptionSpecs, OptionValues } from '../options.js';
@@ -29,13 +29,15 @@ export interface ParamSpec {
  * `kaiming`: U(±1/√fanIn), PyTorch's kaiming_uniform(a=√5). `truncated-normal`: cut at 2σ. `base`: a frozen tensor, whole.
  * `rows`: rows of a frozen table, as many as the tensor has, at `ids` (repeated as needed) or, without ids, at random.
  * `norms`: the L2 norms of a site's frozen weight, one an output. `torch-uniform`: what PyTorch's generator with that seed draws in
- * ±bound after it drew `skip` numbers.
+ * ±bound after it drew `skip` numbers. `from-weight`: any function of a frozen tensor as stored, which the method knows; integers are stored
+ * as such.
  */
 export type Init =
   | { kind: 'zeros' } | { kind: 'ones' } | { kind: 'constant'; value: number }
   | { kind: 'kaiming'; fanIn: number } | { kind: 'normal'; std: number } | { kind: 'truncated-normal'; std: number } | { kind: 'uniform'; bound: number }
   | { kind: 'base'; tensor: string } | { kind: 'rows'; tensor: string; ids?: readonly number[] }
-  | { kind: 'norms'; site: Site } | { kind: 'torch-uniform'; bound: number; seed: number; skip: number };
+  | { kind: 'norms'; site: Site } | { kind: 'torch-uniform'; bound: number; seed: number; skip: number }
+  | { kind: 'from-weight'; tensor: string; values(W: Float32Array, rng: Rng): Float32Array | Int32Array };
 
 /** Names and shapes of the base's tensors, as a checkpoint's headers give them. */
 export interface TensorShapes {
@@ -80,6 +82,18 @@ export interface StepCall {
   log(event: Record<string, unknown>): void;
 }
 
+/** What a method is given of a training batch for terms of the loss that look at what the model computed. */
+export interface AuxiliaryCall {
+  /** The pass of the batch, the outputs of all blocks in its taps. */
+  pass: Pass;
+  /** The same batch through the model without this graft, not recorded for gradients. */
+  teacher(): Pass;
+  /** Which positions of a text batch [B, T] hold tokens; null for images. */
+  mask: Tensor2D | null;
+  /** The graft's sites with their parameters. */
+  sites: ReadonlyMap<Site, Params>;
+}
+
 /** What a method may ask when its configuration is completed. */
 export interface Context {
   model: Model;
@@ -100,6 +114,7 @@ export interface Context {
  * - routed: `change` mixing with `call.pass.route`; side networks: `taps` and `change` at the logits site;
  * - growing, pruning, momentum: `afterBackward` and `afterStep` with setParam and buffers;
  * - pixel prompts and norm statistics: `change` at pixels and norm sites;
+ * - distilled from the frozen model: `auxiliary`, which sees the blocks of both;
  * - full, bias and head tuning: `replaced` alone.
  */
 export interface Method<C extends OptionValues = OptionValues> {
@@ -144,6 +159,8 @@ export interface Method<C extends OptionValues = OptionValues> {
 
   /** Hooks are given `weightGrads`, whose cost is that of a full backward pass at the method's sites. */
   weightGradients?: boolean;
+  /** Added to the training loss of every batch (scalar), in the share that the batch has in the step. */
+  auxiliary?(call: AuxiliaryCall, config: C): Tensor | null;
 
   /** Why `merge` must refuse; absent where the change is exact in the weights. */
   unmergeable?: string;

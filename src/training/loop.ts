@@ -1,4 +1,4 @@
-import { scoped, sumOfSquares, tf, variableGradients, type Scalar, type Tensor, type Variable } from '@graft/kernels';
+import { scoped, sumOfSquares, tf, untracked, variableGradients, type Scalar, type Tensor, type Variable } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import { asMatrix } from '../adapters/low-rank.js';
 import type { StepCall } from '../adapters/method.js';
@@ -6,6 +6,8 @@ import { disposeBatch } from '../data/encode.js';
 import { routeOf } from '../data/route.js';
 import { GraftError } from '../errors.js';
 import { unsoundWeight } from '../finite.js';
+import type { Forward } from '../models/forward.js';
+import type { Batch } from '../models/model.js';
 import type { Pass, Site } from '../models/site.js';
 import type { Example, Objective, Preparation } from '../objectives/objective.js';
 import { batchCount, epochBatches, stepPosition, type BatchOptions } from './batches.js';
@@ -89,9 +91,14 @@ export class Loop {
         return weights.get(site)!;
       };
       const { value, grads } = variableGradients(() => tf.tidy(() => {
-        const pass = { train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, route };
-        const logits = this.p.runtime.logits(inputs, this.graft.method.weightGradients ? { ...pass, exchange } : pass, targets.positions);
-        const loss = tf.div(this.objective.loss(logits, targets, this.p.options), terms) as Scalar;
+        const { runtime, options } = this.p, { weightGradients, auxiliary } = this.graft.method;
+        const pass = runtime.forward({
+          train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, route,
+          taps: auxiliary !== undefined, ...(weightGradients && { exchange }),
+        });
+        const own = tf.div(this.objective.loss(runtime.logitsOf(pass, inputs, targets.positions), targets, options), terms) as Scalar;
+        const extra = this.auxiliary(pass, inputs);
+        const loss = extra ? tf.add(own, tf.mul(extra, targets.count / terms)) as Scalar : own;
         return m === 0 ? this.withPenalties(loss) : loss;
       }), wanted);
       total = plus(total, value);
@@ -106,6 +113,18 @@ export class Loop {
       }
     });
     return { grads: sum, weightGrads, loss: total! };
+  }
+
+  /** What the trained graft's method adds for a batch. */
+  private auxiliary(pass: Forward, inputs: Batch): Tensor | null {
+    const { method, config, sites } = this.graft;
+    const teacher = (): Forward => untracked(() => {
+      const { runtime } = this.p;
+      const frozen = runtime.forward({ route: pass.route, taps: true }, runtime.grafts.filter((g) => g !== this.graft));
+      runtime.model.backbone(frozen, inputs);
+      return frozen;
+    });
+    return method.auxiliary?.({ pass, teacher, mask: inputs.kind === 'text' ? inputs.mask : null, sites }, config) ?? null;
   }
 
   private withPenalties(loss: Scalar): Scalar {

@@ -42,7 +42,7 @@ function setUp(method: Partial<Method>, o: Partial<LoopOptions> = {}, start = 0.
   const logits = ({ x }: { x: Tensor2D }): Tensor => [...graft.tensors].filter(([n]) => n.startsWith('w')).map(([, t]) => tf.matMul(x, t as Tensor2D)).reduce((a, b) => tf.add(a, b));
   const events: LogEvent[] = [];
   const optimiser = new Optimiser({ kind: 'adamw', weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, momentum: 0, nesterov: false });
-  const p = { runtime: { logits, grafts: [graft], checkpoint: { names: () => [] } }, options: {} } as unknown as Preparation;
+  const p = { runtime: { forward: () => ({}), logitsOf: (_: unknown, ...batch: Parameters<typeof logits>) => logits(...batch), grafts: [graft], checkpoint: { names: () => [] } }, options: {} } as unknown as Preparation;
   const loop = new Loop(objective, points, p, graft, optimiser, { batchSize: 16, seed: 0, totalSteps: 20, accumulate: 1, clip: 0, rate: () => 0.05, ...o }, (e) => events.push(e));
   return { graft, loop, optimiser, events };
 }
@@ -190,4 +190,9 @@ test('a penalty is part of the loss once a step', () => {
 test('a loss that is no number stops the run with the step', () => {
   const { loop } = setUp({}, {}, NaN);
   assert.throws(() => loop.step(6), /step 7: the loss is NaN; a lower --lr/);
+});
+
+test('what a method adds for a batch counts in the share the batch has', () => {
+  const losses = [{}, { auxiliary: () => tf.scalar(2) }].map((method) => setUp(method, { accumulate: 3, batchSize: 10 }).loop.step(0).loss);
+  assert.ok(Math.abs(losses[1] - losses[0] - 2) < 1e-5);
 });
