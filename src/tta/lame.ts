@@ -1,6 +1,7 @@
-import { tf, type Tensor2D } from '@graft/kernels';
+import { tf } from '@graft/kernels';
 import { softmax } from '../metrics/calibration.js';
 import { unchanging } from './learner.js';
+import { unitRows } from './losses.js';
 import type { TtaMethod } from './method.js';
 import { STORED } from './statistics.js';
 
@@ -27,8 +28,6 @@ const lame: TtaMethod<{ affinity: Affinity; neighbours: number }> = {
     });
   },
 };
-
-const unitRows = (f: Tensor2D): Tensor2D => tf.div(f, tf.maximum(tf.norm(f, 2, -1, true), 1e-12));
 
 /** W [B, B] of unit features: an image is not its own neighbour. */
 export function affinities(f: readonly number[][], kind: Affinity, k: number): number[][] {

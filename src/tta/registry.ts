@@ -7,6 +7,8 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   'bn-adapt': () => import('./bn-adapt.js'),
   tent: () => import('./tent.js'),
   ostta: () => import('./ostta.js'),
+  rmt: () => import('./rmt.js'),
+  adanpc: () => import('./adanpc.js'),
   petal: () => import('./petal.js'),
   'alpha-bn': () => import('./alpha-bn.js'),
   core: () => import('./core.js'),

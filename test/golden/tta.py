@@ -264,6 +264,78 @@ class Ostta(Tent):
         return z.detach()
 
 
+def symmetric(a, b):
+    return cross(b.softmax(1), a) / 2 + cross(a.softmax(1), b) / 2
+
+
+def sines(*shape):
+    """Values any program can make again, in the range of PyTorch's initial ones."""
+    return (torch.arange(math.prod(shape)) + 1.0).sin().view(shape) / shape[-1] ** 0.5
+
+
+class Rmt:
+    """Without augmentation and warm-up; the projector starts from sines."""
+
+    def __init__(self, source, clean, lr=1e-3, alpha=0.999, temperature=0.1, lambda_src=1, warm_up=0, augment=False, projection=128):
+        x, y = clean
+        self.clean, self.alpha, self.temperature, self.lambda_src = clean, alpha, temperature, lambda_src
+        f = Network(source, batch=True).features(x)
+        self.prototypes = torch.stack([f[y == k].mean(0) for k in range(len(source['linear.bias']))])
+        self.student, self.teacher = copied(source, lambda n: 'running' not in n), copy.deepcopy(source)
+        self.trained = [n for n, t in self.student.items() if t.requires_grad]
+        shapes = [(projection, f.shape[1]), (projection,), (projection, projection), (projection,)]
+        self.projector = [sines(*shape).requires_grad_() for shape in shapes]
+        self.optimiser = torch.optim.Adam([self.student[n] for n in self.trained] + self.projector, lr=lr, betas=(0.9, 0.999))
+
+    def project(self, f):
+        w0, b0, w2, b2 = self.projector
+        return F.normalize(F.linear(F.relu(F.linear(f, w0, b0)), w2, b2))
+
+    def contrastive(self, views):
+        v, B = torch.cat(views), len(views[0])
+        loss = 0
+        for a in range(len(v)):
+            s = v @ v[a] / self.temperature
+            log_sum = torch.logsumexp(torch.cat([s[:a], s[a + 1:]]), 0)
+            positives = [p for p in range(a % B, len(v), B) if p != a]
+            loss = loss - (s[positives] - log_sum).mean()
+        return loss / len(v)
+
+    def step(self, x):
+        with torch.no_grad():
+            theirs = Network(self.teacher, batch=True)(x)
+        student = Network(self.student, batch=True)
+        f, z = student.features(x), student(x)
+        near = self.prototypes[(F.normalize(f.detach()) @ F.normalize(self.prototypes).T).argmax(1)]
+        loss = symmetric(z, theirs).mean() + self.contrastive([self.project(v) for v in (near, f, f)])
+        loss = loss + self.lambda_src * F.cross_entropy(student(self.clean[0]), self.clean[1])
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        with torch.no_grad():
+            for n in self.trained:
+                self.teacher[n].mul_(self.alpha).add_(self.student[n], alpha=1 - self.alpha)
+        return z.detach() + theirs
+
+
+class Adanpc(Source):
+    @torch.no_grad()
+    def __init__(self, source, clean, neighbours=100, temperature=0.1, confidence=0.1):
+        super().__init__(source)
+        self.k, self.tau, self.beta, self.classes = neighbours, temperature, confidence, len(source['linear.bias'])
+        self.keys, self.labels = F.normalize(self.network.features(clean[0])), clean[1]
+
+    @torch.no_grad()
+    def step(self, x):
+        f = F.normalize(self.network.features(x))
+        s, i = (f @ self.keys.T).topk(self.k)
+        p = torch.zeros(len(x), self.classes).scatter_add_(1, self.labels[i], (s / self.tau).softmax(1))
+        p = (p + 1e-5).clamp(max=1)
+        sure = p.amax(1) >= self.beta
+        self.keys, self.labels = torch.cat([self.keys, f[sure]]), torch.cat([self.labels, p.argmax(1)[sure]])
+        return p.log()
+
+
 class Sar:
     def __init__(self, source, lr=2.5e-4, margin=0.4, rho=0.05):
         self.tensors = copied(source, lambda n: affine(n) and not n.startswith('layer3'))
@@ -388,8 +460,8 @@ class Rotta:
                 self.teacher[n].mul_(1 - self.nu).add_(self.student[n], alpha=self.nu)
 
 
-LABELLED = {'petal'}
-METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta, 'eata': Eata, 'sar': Sar, 'lame': Lame, 't3a': T3a, 'rotta': Rotta, 'petal': Petal, 'ostta': Ostta}
+LABELLED = {'petal', 'rmt', 'adanpc'}
+METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta, 'eata': Eata, 'sar': Sar, 'lame': Lame, 't3a': T3a, 'rotta': Rotta, 'petal': Petal, 'ostta': Ostta, 'rmt': Rmt, 'adanpc': Adanpc}
 
 
 def random_network(seed, classes=4):
@@ -428,7 +500,8 @@ def golden():
                'eata': {'lr': 0.01, 'margin': 0.8, 'similarity': 0.9, 'lambda_': 20}, 'sar': {'lr': 0.05, 'margin': 0.8},
                'lame': {'neighbours': 2}, 't3a': {'supports': 3}, 'rotta': {'lr': 0, 'memory': 8, 'every': 4, 'statistics': 0.2},
                'petal': {'lr': 0.01, 'alpha': 0.9, 'p_th': 0, 'start': 1.25, 'lambda_': 1e-6, 'delta': 0.05, 'swag_epochs': 3},
-               'ostta': {'lr': 0.02, 'lambda_max': 0.25}}
+               'ostta': {'lr': 0.02, 'lambda_max': 0.25},
+               'rmt': {'lr': 0.01, 'alpha': 0.9, 'warm_up': 0, 'augment': False, 'lambda_src': 0.5}, 'adanpc': {'neighbours': 3, 'confidence': 0.6}}
     labels_of = torch.tensor([0, 1, 2, 3, 0, 1])
     logits = {}
     for name, given in options.items():

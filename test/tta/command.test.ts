@@ -41,7 +41,7 @@ const logits = (given: readonly Row[]): number[][] => given.map((r) => [...(r.lo
 const METHODS = [['--method', 'tent', '--lr', '0.01'], ['--method', 'cotta', '--lr', '0.01', '--p-th', '1.01', '--n-aug', '2', '--restore', '0.1']];
 /** Every method, so that something changes within three batches of four. */
 const OPTIONS: Record<string, string> = {
-  ostta: '--lr 0.01',
+  ostta: '--lr 0.01', rmt: '--lr 0.01 --warm-up 8', adanpc: '--neighbours 3',
   petal: '--lr 0.01 --p-th 1.01 --n-aug 2',
   tent: '--lr 0.01', cotta: '--lr 0.01 --p-th 1.01 --n-aug 2 --restore 0.1', eata: '--lr 0.01 --margin 1 --similarity 2', sar: '--lr 0.05 --margin 1',
   memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', cafa: '--lr 0.01 --epsilon 0.1', vdp: '--lr 0.01 --p-th 1.01 --n-aug 2 --shift 0',

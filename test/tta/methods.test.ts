@@ -2,14 +2,14 @@ import { Rng, scoped, tf, type Tensor } from '@graft/kernels';
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { entropy } from '../../src/tta/losses.js';
-import type { Adaptation, SourceBatch } from '../../src/tta/method.js';
+import type { Adaptation } from '../../src/tta/method.js';
 import { Source, type Network } from '../../src/tta/network.js';
 import { ttaNames } from '../../src/tta/registry.js';
 import { anchored } from '../../src/tta/eata.js';
 import { movingAverage, stochasticRestore } from '../../src/tta/teacher.js';
 import { maxDifference } from '../models/golden.js';
 import { scratch } from '../support/tiny.js';
-import { bench, images, pixels, step, tinyResnet, type Bench } from './support.js';
+import { bench, images, pixels, sourceImages, step, tinyResnet, type Bench } from './support.js';
 
 let at: Bench;
 const stream = [1, 2, 3].map((seed) => images(6, seed));
@@ -32,6 +32,8 @@ const LIVELY: Record<string, Record<string, number>> = {
   note: { memory: 8, every: 4, lr: 0.01 },
   vdp: { pTh: 1.01, nAug: 2, lr: 0.01, shift: 0 },
   'meta-dmoe': { experts: 2, heads: 4, support: 3, innerLr: 0.1, metaSteps: 2, expertEpochs: 1, aggregatorEpochs: 1 },
+  rmt: { lr: 0.01, warmUp: 12 },
+  adanpc: { neighbours: 3 },
 };
 const values = (state: ReadonlyMap<string, Tensor>, prefix = ''): Map<string, number[]> =>
   new Map([...state].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), [...t.dataSync()]]));
@@ -162,9 +164,12 @@ test('cotta: p_th = 0 looks at no augmented image, p_th above 1 at N', async () 
   }
 });
 
+<<<<<<< HEAD
 /** Images of two source domains, each class three times. */
 const sourceImages = (): SourceBatch[] => [{ pixels: pixels(images(12, 4)), labels: tf.tensor1d(Array.from({ length: 12 }, (_, i) => i % 4), 'int32'), domains: Array.from({ length: 12 }, (_, i) => (i < 6 ? 'fog' : 'snow')) }];
 
+=======
+>>>>>>> bbb3cfe (RMT and AdaNPC)
 test('every method: a state moves to a fresh start; started again it repeats itself bit for bit; memory stays flat and is given back', async () => {
   const clean = sourceImages();
   for (const name of ttaNames()) {
