@@ -38,10 +38,8 @@ function fitted(method: Any, config: Record<string, unknown>, { weights, batch, 
   const graft = activateWith(method, start, model, { train: true });
   const source = { get: (name: string) => weights[sites.findIndex((s) => s.weight === name)], has: (name: string) => name.endsWith('weight') };
   let step = 0;
-  const logits = ({ x }: { x: Tensor2D[] }, options: ForwardOptions): Tensor => {
-    const f = new Forward(sites, source, [graft], options);
-    return tf.stack(sites.map((s, i) => f.linear(s.name, x[i])));
-  };
+  const forward = (options: ForwardOptions): Forward => new Forward(sites, source, [graft], options);
+  const logitsOf = (f: Forward, { x }: { x: Tensor2D[] }): Tensor => tf.stack(sites.map((s, i) => f.linear(s.name, x[i])));
   const objective = {
     batch() {
       const made = sites.map((_, i) => batch(i, step));
@@ -51,7 +49,7 @@ function fitted(method: Any, config: Record<string, unknown>, { weights, batch, 
   } as unknown as Objective;
   const optimiser = new Optimiser({ kind: 'adamw', weightDecay: 0, beta1: 0.9, beta2, epsilon: 1e-8, momentum: 0, nesterov: false });
   const events: LogEvent[] = [];
-  const loop = new Loop(objective, [{ length: 1 }], { runtime: { logits, grafts: [graft], checkpoint: { names: () => [] } }, options: {} } as unknown as Preparation, graft, optimiser,
+  const loop = new Loop(objective, [{ length: 1 }], { runtime: { forward, logitsOf, grafts: [graft], checkpoint: { names: () => [] } }, options: {} } as unknown as Preparation, graft, optimiser,
     { batchSize: 1, seed, totalSteps: steps, accumulate: 1, clip: 0, rate: schedule({ kind, warmup: 0, totalSteps: steps, lr }) }, (e) => events.push(e));
   let parameters = 0;
   for (; step < steps; step++) {

@@ -133,10 +133,11 @@ for (const [name, targetModules] of [['bert-classify', ['query', 'output.dense']
     };
     let seen = 0;
     const graft = active(b, whole, fresh(b, whole), true);
-    const runtime = { grafts: [graft], logits: (inputs: typeof b.batch, options: ForwardOptions) => {
-      const f = new Forward(b.model.sites, b.checkpoint, [graft], options);
-      return b.model.logits(f, b.model.backbone(f, inputs), b.head);
-    } };
+    const runtime = {
+      grafts: [graft],
+      forward: (options: ForwardOptions) => new Forward(b.model.sites, b.checkpoint, [graft], options),
+      logitsOf: (f: Forward, inputs: typeof b.batch) => b.model.logits(f, b.model.backbone(f, inputs), b.head),
+    };
     const task = { batch: () => ({ inputs: { ...b.batch }, targets: { count: 1 } }), loss: (z: Tensor) => tf.sum(tf.square(z)) } as unknown as Objective;
     const optimiser = new Optimiser({ kind: 'sgd', weightDecay: 0, beta1: 0, beta2: 0, epsilon: 0, momentum: 0, nesterov: false });
     const loop = new Loop(task, points, { runtime, options: {} } as unknown as Preparation, graft, optimiser, { batchSize: 8, seed: 0, totalSteps: 1, accumulate: 1, clip: 0, rate: () => 0 }, () => {});

@@ -39,5 +39,5 @@ test('adanpc: sure rows join the memory, none above a confidence of 1; the autho
   assert.equal(await size({ confidence: 1.1 }), 0);
   assert.equal(await size({ confidence: Math.E / (Math.E + 3) + 0.001, gate: 'official' }), 0);
   assert.deepEqual(at.source.parameters().map((n) => [...at.source.value(n).dataSync()]), before);
-  tf.dispose([x, ...clean.flatMap((b) => Object.values(b))]);
+  tf.dispose([x, ...clean.flatMap((b) => [b.pixels, b.labels])]);
 });

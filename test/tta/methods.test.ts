@@ -164,12 +164,6 @@ test('cotta: p_th = 0 looks at no augmented image, p_th above 1 at N', async () 
   }
 });
 
-<<<<<<< HEAD
-/** Images of two source domains, each class three times. */
-const sourceImages = (): SourceBatch[] => [{ pixels: pixels(images(12, 4)), labels: tf.tensor1d(Array.from({ length: 12 }, (_, i) => i % 4), 'int32'), domains: Array.from({ length: 12 }, (_, i) => (i < 6 ? 'fog' : 'snow')) }];
-
-=======
->>>>>>> bbb3cfe (RMT and AdaNPC)
 test('every method: a state moves to a fresh start; started again it repeats itself bit for bit; memory stays flat and is given back', async () => {
   const clean = sourceImages();
   for (const name of ttaNames()) {

@@ -31,7 +31,7 @@ test('rmt: the prediction is the sum of student and teacher; a teacher that keep
   assert.ok(maxDifference(step(a, y), step(bn, y).map((v) => 2 * v)) > 1e-3, 'the student has learnt');
   for (const [name, t] of a.learnt()) assert.deepEqual([...t.dataSync()], [...at.source.value(name).dataSync()], name);
   [a, bn].forEach((m) => m.dispose());
-  tf.dispose([x, y, ...prepared.values(), ...clean.flatMap((b) => Object.values(b))]);
+  tf.dispose([x, y, ...prepared.values(), ...clean.flatMap((b) => [b.pixels, b.labels])]);
 });
 
 test('rmt: prototypes are the means of the features by class; warm-up and replay leave traces, no replay no images', async () => {
@@ -50,5 +50,5 @@ test('rmt: prototypes are the means of the features by class; warm-up and replay
   const moved = [...whole].filter(([n, t]) => n.startsWith('student.') && !n.includes('projector') && maxDifference(t.dataSync(), at.source.value(n.slice(8)).dataSync()) > 1e-4);
   assert.ok(moved.length > 10);
   network.dispose();
-  tf.dispose([...free.values(), ...whole.values(), ...clean.flatMap((b) => Object.values(b))]);
+  tf.dispose([...free.values(), ...whole.values(), ...clean.flatMap((b) => [b.pixels, b.labels])]);
 });

@@ -38,8 +38,8 @@ export function images(count: number, seed: number): Uint8Array[] {
 export const pixels = (given: readonly Uint8Array[]): Tensor4D =>
   tf.tensor4d(Float32Array.from(given.flatMap((image) => [...image]), (v) => v / 255), [given.length, SIZE, SIZE, 3]);
 
-/** Images of the source domain, each class three times. */
-export const sourceImages = (): Required<SourceBatch>[] => [{ pixels: pixels(images(12, 4)), labels: tf.tensor1d(Array.from({ length: 12 }, (_, i) => i % 4), 'int32') }];
+/** Images of two source domains, each class three times. */
+export const sourceImages = (): Required<SourceBatch>[] => [{ pixels: pixels(images(12, 4)), labels: tf.tensor1d(Array.from({ length: 12 }, (_, i) => i % 4), 'int32'), domains: Array.from({ length: 12 }, (_, i) => (i < 6 ? 'fog' : 'snow')) }];
 
 /** What a test of methods works on. */
 export interface Bench {
