@@ -8,7 +8,7 @@ const command: Command = {
   summary: 'fold grafts into a model, or merge grafts or checkpoints',
   description: [
     'With --model and --graft the grafts are folded into the weights, in order: the checkpoint that comes out computes what the model with its grafts computes. A graft that is no change of weights is refused.',
-    'With --graft alone, grafts become one graft (--task and --average: a routed one becomes LoRA); LoRA changes are added exactly, and their ranks add. With operands, checkpoints are merged; --model is the base they were trained from. With --model, --graft and --method each graft is folded into the model and the models are merged.',
+    'With --graft alone, grafts become one graft (--task and --average: a routed one becomes LoRA); LoRA changes are added exactly, and their ranks add; --prune gives a dsee graft a mask of the weights of --model. With operands, checkpoints are merged; --model is the base they were trained from. With --model, --graft and --method each graft is folded into the model and the models are merged.',
     'With --config a mergekit YAML configuration is merged as mergekit does: linear, slerp, task_arithmetic, ties, dare_linear, dare_ties and passthrough, of models or of slices of layers, with weights and densities that differ by model, by layer (a list) and by name (filter and value). Paths in it are of checkpoints, with +ADAPTER for one to be folded in first. What graft does not do is refused by name.',
     'Weights are read and written a few tensors at a time. A checkpoint keeps the shards and the float types of the model, or of the first operand.',
   ],
@@ -20,6 +20,9 @@ const command: Command = {
     weight: { type: 'string', metavar: 'W,...', describe: 'a weight for each operand or graft, in order; default: 1 each' },
     task: { type: 'string', metavar: 'NAME', describe: 'take routed grafts (poly) as the plain LoRA they are for this task' },
     average: { type: 'boolean', default: false, describe: 'or with their skills in equal parts (MHR-mu)' },
+    prune: { type: 'string', metavar: 'BY', describe: 'make of a dsee graft one that also masks what matters least in the weights of --model: by the size of its update (abs), of its low-rank part (ab), of the weight with either (wabs, wab), of the weight (w), or at random', choices: ['abs', 'ab', 'wab', 'wabs', 'w', 'random'] },
+    ratio: { type: 'number', metavar: 'P', describe: '--prune: share of the entries that go', default: 0.2, min: 0, max: 1 },
+    heads: { type: 'number', metavar: 'N', describe: '--prune: instead, so many attention heads of every layer', min: 1 },
     ...common('backend', 'threads', 'seed', 'progress', 'quiet'),
   },
   choices: [{
@@ -31,6 +34,7 @@ const command: Command = {
     { does: 'a model of its own from a base and a graft', command: 'graft merge -m minilm/ -g topic.safetensors -o minilm-topic/' },
     { does: 'the mean of two grafts', command: 'graft merge -g topic.safetensors -g other.safetensors --method linear --weight .5,.5 -o mean.safetensors' },
     { does: 'TIES of two fine-tuned models', command: 'graft merge --method ties --density .2 -m minilm/ a/ b/ -o ties/' },
+    { does: 'a graft that keeps four fifths of the weights, to be trained on', command: 'graft merge -m minilm/ -g dsee.safetensors --prune abs --ratio .2 -o pruned.safetensors' },
     { does: 'a mergekit configuration', command: 'graft merge --config merge.yml -o merged/' },
     { does: 'in a Makefile: merged again when the graft or any file of the model changes', command: 'graft merge -m minilm -g topic.safetensors -o minilm-topic --deps minilm-topic.d' },
   ],
@@ -47,6 +51,8 @@ const command: Command = {
     const grafts: Graft[] = [];
     const unroute = await unrouter(args);
     for (const path of args.graft) grafts.push(unroute(await readGraft(path)));
+    if (args.prune) return pruneGraft(args, grafts);
+    if (args.heads !== undefined) throw usageError('--heads belongs to --prune');
     return args.model ? mergeInto(args, grafts) : mergeAmongst(args, grafts);
   },
 };
@@ -59,6 +65,16 @@ async function unrouter(args: Arguments): Promise<(graft: Graft) => Graft> {
   if (args.task === undefined && !args.average) return (graft) => graft;
   const { unrouted } = await import('../merging/unroute.js');
   return (graft) => unrouted(graft, args.task ?? null);
+}
+
+/** A graft with a mask of the weights it is for. */
+async function pruneGraft(args: Arguments, grafts: readonly Graft[]): Promise<void> {
+  if (!args.model || grafts.length > 1 || args.method) throw usageError('--prune takes one --graft and its --model, and no --method');
+  const [{ openCheckpoint }, { prune }, { writeGraft }, { writeOutput }] = await Promise.all([import('../formats/checkpoint.js'), import('../merging/prune.js'), import('../formats/graft.js'), import('../formats/output.js')]);
+  const checkpoint = await openCheckpoint(args.model);
+  const pruned = await prune(checkpoint, grafts[0], { by: args.prune, ratio: args.ratio, heads: args.heads, seed: args.seed });
+  await writeOutput(args.output, (out) => writeGraft(out, { ...pruned, history: [...pruned.history, args.commandLine] }));
+  checkpoint.close();
 }
 
 /** Grafts into their base: at once, or each by itself and then the models by a method. */

@@ -6,6 +6,7 @@ import bitfit from '../../src/adapters/bitfit.js';
 import bottleneck from '../../src/adapters/bottleneck.js';
 import codyra from '../../src/adapters/codyra.js';
 import dora from '../../src/adapters/dora.js';
+import dsee from '../../src/adapters/dsee.js';
 import flora from '../../src/adapters/flora.js';
 import full from '../../src/adapters/full.js';
 import hydra from '../../src/adapters/hydra.js';
@@ -71,6 +72,7 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: pixelPrompt, models: ['vit-classify'], identity: true },
   { method: pixelPrompt, config: { size: 0.5, location: 'bottom-left' }, models: ['vit-classify'], identity: true },
   { method: prompt, config: { tokens: 2 }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: false },
+  { method: dsee, config: { rank: 2, sparse: 0, targetModules: ['all-linear'] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: flora, config: { ranks: [3, 2] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: flora, config: { ranks: [4, 3, 2, 1], targetModules: ['/.*convolution/'] }, models: ['resnet-basic', 'resnet-bottleneck'], identity: true },
 ];

@@ -93,3 +93,13 @@ test('lists of numbers take commas as well as repetition', () => {
   assert.deepEqual(ranks('--ranks', '4', '--ranks', '3'), [4, 3]);
   assert.match(graft(['init-adapter', '-m', model, '--method', 'flora', '--ranks', '4,x']).stderr, /--ranks takes a number, not 'x'/);
 });
+
+test('merge --prune makes a graft with a mask, or says what is missing', () => {
+  const made = must(['init-adapter', '-m', model, '--method', 'dsee', '--rank', '2', '--sparse', '4']);
+  const pruned = must(['merge', '-m', model, '-g', '-', '--prune', 'w', '--ratio', '.5'], made);
+  assert.ok((description(pruned).config.masked as string[]).length > 0);
+  assert.equal(description(pruned).history.length, 2);
+  const fails = (args: string[], expected: RegExp): void => assert.match(graft(['merge', '-g', '-', ...args], made).stderr, expected);
+  fails(['--prune', 'w'], /--prune takes one --graft and its --model/);
+  fails(['-m', model, '--heads', '1'], /--heads belongs to --prune/);
+});
