@@ -98,6 +98,9 @@ test('concat: columns matched by name, classes must agree', async (t) => {
   await assert.rejects(graftData('concat', all, file('m.arrow'), '-o', file('x')), /the classes of 'label' are z, in .* they are a, b, c/);
   await graftData('select', '--set', 'more=1', all, '-o', file('more'));
   await assert.rejects(graftData('concat', all, file('more'), '-o', file('x')), /has a column 'more'/);
+  await assert.rejects(graftData('concat', file('more'), all, '-o', file('x')), /has no column 'more'/);
+  const filled = await produced(file, 'concat', '--fill', file('more'), all);
+  assert.deepEqual([filled.rows[0].more, filled.rows[150].more, filled.rows[150].text], ['1', null, rows[50].text]);
 });
 
 test('roles: sentences with phrases that are tagged by their place', async (t) => {
