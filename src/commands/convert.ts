@@ -40,13 +40,14 @@ const command: Command = {
 export default command;
 
 async function toAdapter(args: Arguments, input: string, dtype: FloatDtype | undefined): Promise<void> {
-  const [{ readGraft, writeGraft }, { asGraftFor, asPlainLora, castGraft }, { writePeft }, { writeDirectory, writeOutput }] = await Promise.all([
-    import('../formats/graft.js'), import('../conversion.js'), import('../formats/peft.js'), import('../formats/output.js')]);
+  const [{ readGraft, writeGraft }, { asGraftFor, asPlainLora, castGraft }, { writePeft }, { writeDirectory, writeOutput }, { isFactored }, { startCompute }] = await Promise.all([
+    import('../formats/graft.js'), import('../conversion.js'), import('../formats/peft.js'), import('../formats/output.js'), import('../merging/unfold.js'), import('../compute.js')]);
   const read = await readGraft(input);
   const named = args.model ? await asGraftFor(args.model, read) : read;
   const graft = dtype ? castGraft(named, dtype) : named;
   if (args.to === 'graft') return writeOutput(args.output, (out) => writeGraft(out, { ...graft, history: [...graft.history, args.commandLine] }));
   if (!args.output || args.output === '-') throw usageError('--output is missing: an adapter in the PEFT layout is a directory');
+  if (isFactored(graft)) await startCompute({ ...args, backend: 'auto' });
   await writeDirectory(args.output, (directory) => writePeft(directory, asPlainLora(graft)));
 }
 
