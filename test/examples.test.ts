@@ -25,6 +25,8 @@ before(async () => {
   mkdirSync(join(folder, 'small'));
   symlinkSync(tinyDecoder(join(folder, 'small')), join(folder, 'gpt2'));
   must(['init-adapter', '-m', join(folder, 'gpt2'), '--method', 'lora', '-o', join(folder, 'story.safetensors')]);
+  must(['init-adapter', '-m', join(folder, 'minilm'), '--method', 'poly', '--tasks', 'now', '--task', 'classify', '--labels', 'no,yes', '-o', join(folder, 'skills.safetensors')]);
+  jsonLines(join(folder, 'later.jsonl'), tinyRows(8, 2).map((row) => ({ ...row, task: 'later' })));
   jsonLines(join(folder, 'prompts.jsonl'), tinyRows(5, 1).map(({ text }) => ({ prompt: text })));
   writeFileSync(join(folder, 'merge.yml'), 'merge_method: slerp\nbase_model: a\nmodels: [{model: a}, {model: b}]\nparameters: {t: [0, 0.5, 1]}\n');
   writeFileSync(join(folder, 'reviews.tsv'), 'a fine film\tgood\na dull one\tbad\n');

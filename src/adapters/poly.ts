@@ -19,6 +19,8 @@ export interface PolyConfig extends Targets {
 }
 
 const EPSILON = 1e-12;
+/** Router logits start in U(±this). */
+export const ROUTER_BOUND = 1e-3;
 
 /**
  * Poly (Ponti et al., 2022) and multi-head routing (MHR): an inventory of S low-rank skills A [Q, S, in/Q, r], B [Q, S, r, out/Q] that
@@ -55,7 +57,7 @@ const poly: Method<PolyConfig> = {
     return [
       { name: 'poly_lora_A', shape: [Q, S, site.dimIn / Q, r], init: { kind: 'kaiming', fanIn: site.dimIn / Q } },
       { name: 'poly_lora_B', shape: [Q, S, r, site.dimOut / Q], init: { kind: 'zeros' } },
-      { name: 'poly_router.module_logits', shape: [tasks.length, Q * S], init: { kind: 'uniform', bound: 1e-3 }, decay: false, lrScale: routerLr },
+      { name: 'poly_router.module_logits', shape: [tasks.length, Q * S], init: { kind: 'uniform', bound: ROUTER_BOUND }, decay: false, lrScale: routerLr },
     ];
   },
 

@@ -19,6 +19,7 @@ export function mergeGrafts(grafts: readonly Graft[], method: MergingMethod, wei
     if (other.method !== first.method) throw dataError(`a ${first.method} and a ${other.method} graft cannot become one; give --model to fold both into it`);
     if (first.base.type && other.base.type && first.base.headers !== other.base.headers) throw dataError('the grafts were made for different models');
   }
+  if (FACTORED.has(first.method) && rest.length === 0 && method.name === 'linear' && weights[0] === 1) return { ...first, history };
   if (FACTORED.has(first.method)) throw usageError(`${first.method} grafts cannot be added up tensor by tensor: give --model to fold them into it, one after another`);
   const lora = first.method === 'lora';
   if (lora && method.name !== 'linear' && method.name !== 'task-arithmetic') throw needsModel(method.name);

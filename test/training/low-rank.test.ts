@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readGraft } from '../../src/formats/graft.js';
+import { readGraft, type Graft, type StoredTensor } from '../../src/formats/graft.js';
 import { graft, interruptWhen, jsonLines, must, scratch, tinyBert, tinyRows } from '../support/tiny.js';
 
 const folder = scratch();
@@ -64,11 +64,42 @@ test('tasks share skills through the column task; of a stored inventory the rout
   }
 });
 
+test('a new task starts from skills that others share: its row alone, or with the skills, is trained', async () => {
+  const startOf = (name: string, seed: number): Promise<Graft> => {
+    must(['merge', '-g', at('inventory.safetensors'), '--new-task', name, '--seed', String(seed), '-o', at('new.safetensors')]);
+    return readGraft(at('new.safetensors'));
+  };
+  const floats = ({ data: bytes }: StoredTensor): Float32Array => new Float32Array(Uint8Array.from(bytes).buffer);
+  const [before, other] = [await readGraft(at('inventory.safetensors')), await startOf('b', 1)];
+  const started = await startOf('fresh', 0);
+  assert.deepEqual([started.config.tasks, other.config.tasks], [['a', 'b', 'later', 'fresh'], ['a', 'b', 'later']]);
+  for (const [name, tensor] of before.tensors) {
+    if (!name.endsWith('module_logits')) { assert.deepEqual([started.tensors.get(name), other.tensors.get(name)], [tensor, tensor], name); continue; }
+    const [old, longer, again] = [tensor, started.tensors.get(name)!, other.tensors.get(name)!].map(floats), width = tensor.shape[1];
+    assert.deepEqual(longer.subarray(0, old.length), old);
+    const row = longer.subarray(old.length);
+    assert.ok(row.length === width && row.every((v) => v !== 0 && Math.abs(v) <= 1e-3), `${row}`);
+    assert.deepEqual([again.subarray(0, width), again.subarray(2 * width)], [old.subarray(0, width), old.subarray(2 * width)], 'a task it knows begins anew, the others stay');
+    assert.ok(again.subarray(width, 2 * width).every((v, i) => Math.abs(v) <= 1e-3 && v !== old[width + i]));
+  }
+  const few = jsonLines(at('fresh.jsonl'), rows.filter((r) => r.task === 'b').map((r) => ({ ...r, task: 'fresh' })));
+  must(['train', '-m', model, '-g', at('new.safetensors'), '-d', few, '--only', 'poly_router', '--steps', '2', '-o', at('z.safetensors')]);
+  const trained = await readGraft(at('z.safetensors'));
+  for (const [name, t] of started.tensors) {
+    const kept = name.endsWith('module_logits') ? 3 * t.shape[1] * 4 : t.data.length, now = trained.tensors.get(name)!.data;
+    assert.ok(Buffer.from(now.slice(0, kept)).equals(t.data.slice(0, kept)) && Buffer.from(now).equals(t.data) === (kept === t.data.length), name);
+  }
+});
+
 test('what routed grafts cannot do is said', () => {
   const start = at('poly.safetensors'), bare = jsonLines(at('bare.jsonl'), rows.map(({ task: _, ...r }) => r));
   assert.deepEqual(failure(['train', '-m', model, '-g', start, '-d', bare, '--steps', '1', '-o', '/dev/null']), [65, 'graft train: poly: the data has no column task, which says the task of each row\n']);
   assert.deepEqual(failure(train(start, '--only', 'nothing', '-o', '/dev/null')), [64, 'graft train: --only nothing: no trained tensor of the graft has that in its name\n']);
   assert.match(failure(['merge', '-m', model, '-g', start, '-o', at('m')])[1], /cannot be merged: it depends on the task of each row/);
   assert.match(failure(['merge', '-g', start, '--task', 'a', '--average', '-o', at('m')])[1], /--task and --average exclude each other/);
-  assert.match(failure(['merge', model, model, '--average', '-o', at('m')])[1], /--task and --average are for routed grafts/);
+  assert.match(failure(['merge', model, model, '--average', '-o', at('m')])[1], /--task, --average and --new-task are for routed grafts/);
+  assert.match(failure(['merge', '-g', start, '--new-task', 'a', '--average', '-o', at('m')])[1], /--average and --new-task exclude each other/);
+  assert.match(failure(['merge', model, model, '--new-task', 'a', '-o', at('m')])[1], /--task, --average and --new-task are for routed grafts/);
+  assert.match(failure(['merge', '-g', start, '-g', start, '-o', at('m')])[1], /poly grafts cannot be added up/);
+  assert.deepEqual(failure(['merge', '-g', fresh('lora'), '--new-task', 'a', '-o', at('m')]), [64, 'graft merge: --new-task is for poly grafts; this one is lora\n']);
 });
