@@ -6,16 +6,16 @@ import { commandSummaries, loadCommand } from './commands/registry.js';
 import type { OptionSpecs } from './options.js';
 
 /** A method as the command that takes it knows it. */
-export interface Listed { command: string; name: string; summary: string; paper: Paper | null; options: OptionSpecs }
+export interface Listed { command: string; option: string; name: string; summary: string; paper: Paper | null; options: OptionSpecs }
 
-/** Every method of every command that has a --method, in the commands' order. */
+/** Every method of every command that has a --method, and what goes around them, in the commands' order. */
 export async function listMethods(): Promise<Listed[]> {
   const commands = await Promise.all(commandSummaries().map(async ([name]) => (await loadCommand(name))!));
-  const choices = commands.flatMap((command) => (command.choices ?? []).filter((c) => c.option === 'method').map((choice) => ({ command, choice })));
+  const choices = commands.flatMap((command) => (command.choices ?? []).filter((c) => c.option === 'method' || c.option === 'around').map((choice) => ({ command, choice })));
   return (await Promise.all(choices.map(async ({ command, choice }) =>
     Promise.all((await choice.names()).map(async (n) => {
       const { name, summary, paper, options } = await choice.load(n);
-      return { command: command.name, name, summary, paper: paper ?? null, options };
+      return { command: command.name, option: choice.option, name, summary, paper: paper ?? null, options };
     }))))).flat();
 }
 
@@ -34,6 +34,6 @@ export function recipesOf(method: string, root = fileURLToPath(new URL('../..', 
 
 function mentions(recipe: string, method: string): boolean {
   const listed = [...recipe.matchAll(/^METHODS\s*:?=(.*)$/gm)].flatMap(([, names]) => names.trim().split(/\s+/));
-  const passed = [...recipe.matchAll(/--method[ =]([\w-]+)/g)].map(([, name]) => name);
+  const passed = [...recipe.matchAll(/--(?:method|around)[ =]([\w-]+)/g)].map(([, name]) => name);
   return listed.includes(method) || passed.includes(method);
 }

@@ -48,9 +48,9 @@ function table(rows: readonly Listed[]): string {
     `${of.padEnd(first)}  ${name.padEnd(second)}  ${summary}\n${paper ? `${' '.repeat(first + second + 4)}${cite(paper)}\n` : ''}`).join('');
 }
 
-function entry({ command: of, name, summary, paper, options, recipes }: Listed & { recipes: string[] }): string {
+function entry({ command: of, option, name, summary, paper, options, recipes }: Listed & { recipes: string[] }): string {
   return [
-    `graft ${of} --method ${name}`, ...wrap(summary, WIDTH, 2),
+    `graft ${of} --${option} ${name}`, ...wrap(summary, WIDTH, 2),
     ...(Object.keys(options).length > 0 ? ['', 'Options:', ...optionLines(options)] : ['', 'It has no options of its own.']),
     ...(paper ? ['', 'Paper:', ...wrap(cite(paper), WIDTH, 2)] : []),
     ...(recipes.length > 0 ? ['', recipes.length > 1 ? 'Recipes:' : 'Recipe:', ...recipes.map((r) => `  make -f ${r}`)] : []),

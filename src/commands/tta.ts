@@ -12,6 +12,7 @@ const command: Command = {
   options: {
     ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),
     method: { type: 'string', metavar: 'NAME', describe: 'how to adapt', default: 'tent' },
+    around: { type: 'string', metavar: 'NAME', describe: 'what goes around the method, whichever it is' },
     batchSize: { type: 'number', metavar: 'N', describe: 'images adapted to at once', default: 200, min: 1 },
     state: { type: 'string', writes: true, metavar: 'FILE', describe: 'what the method remembers between runs' },
     prepared: { type: 'string', writes: true, metavar: 'FILE', describe: 'what the method learnt from --source-data: read if the file is there, else written' },
@@ -26,6 +27,10 @@ const command: Command = {
     option: 'method',
     names: async () => (await import('../tta/registry.js')).ttaNames(),
     load: async (name) => (await import('../tta/registry.js')).loadTta(name),
+  }, {
+    option: 'around',
+    names: async () => (await import('../tta/wrappers.js')).wrapperNames(),
+    load: async (name) => (await import('../tta/wrappers.js')).loadWrapper(name),
   }],
   notes: [describeEvents(TTA_EVENTS)],
   examples: [

@@ -69,7 +69,8 @@ export class Source {
   }
 }
 
-const isHead = (site: Site): boolean => site.kind === 'linear' && site.role === 'head';
+/** A dense layer of the task head. */
+export const isHead = (site: Site): boolean => site.kind === 'linear' && site.role === 'head';
 const namesOf = (sites: readonly Site[]): string[] => [...new Set(sites.flatMap((s) => [s.weight, s.bias]).filter((n) => n !== undefined))];
 
 /** A variable with values of its own: optimisers write in place, and the checkpoint's are mapped. */

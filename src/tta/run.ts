@@ -20,6 +20,7 @@ import { pixelsOf, preparation } from './prepared.js';
 import { loadTta } from './registry.js';
 import { readState, stored, writeState } from './state.js';
 import { streamBatches } from './stream.js';
+import { loadWrapper } from './wrappers.js';
 
 /** `graft tta`: a stream of images in, predictions out, the method adapting in between. */
 export async function runTta(args: Arguments): Promise<void> {
@@ -37,7 +38,7 @@ async function adapt(args: Arguments): Promise<void> {
   const runtime = await openRuntime({ model: args.model, grafts: await Promise.all((args.graft as string[]).map(readGraft)) });
   const { head } = runtime;
   if (runtime.model.input !== 'image' || head?.task !== 'classify') throw usageError(`${args.model}: tta adapts image classifiers; this is a ${runtime.model.type}`);
-  const method = await loadTta(args.method);
+  const method = args.around ? (await loadWrapper(args.around)).wrap(await loadTta(args.method)) : await loadTta(args.method);
   const config = Object.fromEntries(Object.keys(method.options).map((name) => [name, args[name]]));
   const source = new Source(runtime.model, runtime.weights, runtime.grafts, head);
   const table = await openTable(args.data ?? '-', { columns: args.columns });

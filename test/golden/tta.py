@@ -336,6 +336,31 @@ class Adanpc(Source):
         return p.log()
 
 
+class LabelShift(Tent):
+    """Tent inside the label shift adapter, whose hypernetwork is made of sines, for a source of these class frequencies."""
+
+    def __init__(self, source, prior, width=100, **tent):
+        super().__init__(source, **tent)
+        self.of, C, d = torch.tensor(prior), len(prior), source['linear.weight'].shape[1]
+        self.layers = [sines(width, 1), sines(width), sines((C + 2) * d + C, width), torch.zeros((C + 2) * d + C)]
+        self.prior, plain = torch.full((C,), 1 / C), self.network
+
+        def corrected(x):
+            w0, b0, w2, b2 = self.layers
+            about = self.of - 1 / C
+            m = ((self.prior - 1 / C) * about).sum() / (about ** 2).sum()
+            gamma, beta, dw, db = F.linear(F.relu(F.linear(m.view(1), w0, b0)), w2, b2).split([d, d, C * d, C])
+            h = (1 + gamma) * plain.features(x) + beta
+            return F.linear(h, source['linear.weight'] + dw.view(C, d), source['linear.bias'] + db)
+        self.network = corrected
+
+    def step(self, x):
+        z = super().step(x)
+        prior = (0.9 * self.prior + 0.1 * z.softmax(1).mean(0)).clamp(min=1e-4)
+        self.prior = prior / prior.sum()
+        return z
+
+
 class Sar:
     def __init__(self, source, lr=2.5e-4, margin=0.4, rho=0.05):
         self.tensors = copied(source, lambda n: affine(n) and not n.startswith('layer3'))
@@ -488,6 +513,10 @@ def camel(name):
     return first + ''.join(word.title() for word in rest)
 
 
+def predictions(method, images):
+    return [[float(f'{v:.7g}') for v in method.step(batch.permute(0, 3, 1, 2) / 255).flatten().tolist()] for batch in images]
+
+
 def golden():
     tensors = random_network(7)
     folder = HERE / 'models/resnet-cifar'
@@ -508,8 +537,10 @@ def golden():
         batch = images[0].permute(0, 3, 1, 2) / 255
         clean = {'clean': batch} if name == 'eata' else {'clean': (batch, labels_of)} if name in LABELLED else {}
         method = METHODS[name](tensors, **given, **clean)
-        logits[name] = [[float(f'{v:.7g}') for v in method.step(batch.permute(0, 3, 1, 2) / 255).flatten().tolist()] for batch in images]
-    (HERE / 'models/tta.json').write_text(json.dumps({'images': [batch.flatten().tolist() for batch in images], 'labels': labels_of.tolist(), 'options': {n: {camel(k): v for k, v in o.items()} for n, o in options.items()}, 'logits': logits}) + '\n')
+        logits[name] = predictions(method, images)
+    prior = [0.6, 0.2, 0.15, 0.05]
+    shifted = {'prior': prior, 'logits': predictions(LabelShift(tensors, prior, lr=0.01), images)}
+    (HERE / 'models/tta.json').write_text(json.dumps({'labelShift': shifted, 'images': [batch.flatten().tolist() for batch in images], 'labels': labels_of.tolist(), 'options': {n: {camel(k): v for k, v in o.items()} for n, o in options.items()}, 'logits': logits}) + '\n')
 
 
 def stream(path, weights, name, reset):

@@ -68,7 +68,7 @@ export async function bench(checkpoint: string): Promise<Bench> {
   };
 }
 
-const defaults = ({ options }: TtaMethod): Record<string, unknown> => Object.fromEntries(Object.entries(options).map(([option, { default: value }]) => [option, value]));
+export const defaults = ({ options }: TtaMethod): Record<string, unknown> => Object.fromEntries(Object.entries(options).map(([option, { default: value }]) => [option, value]));
 
 /** One step as the command takes it. @returns the logits */
 export function step(adaptation: Adaptation, x: Tensor4D): Float32Array {
