@@ -35,6 +35,10 @@ before(async () => {
     mkdirSync(join(folder, 'pictures', name), { recursive: true });
     await sharp({ create: { width: 8, height: 8, channels: 3, background: colour } }).png().toFile(join(folder, 'pictures', name, '1.png'));
   }
+  must(['data', 'make', 'topics', '-n', '40', '--seed', '9', '-o', join(folder, 'old.arrow')]);
+  must(['init-adapter', '-m', join(folder, 'minilm'), '--method', 'dsee', '--rank', '2', '-o', join(folder, 'dsee.safetensors')]);
+  const shapes = must(['data', 'make', 'shapes10', '-n', '40']);
+  for (const method of ['source', 'tent']) must(['tta', '-m', join(folder, 'resnet'), '--method', method, '--batch-size', '20', '-o', join(folder, `${method}.arrow`)], shapes);
   assert.equal(spawnSync('tar', ['-cf', 'pictures.tar', '-C', 'pictures', 'red', 'blue'], { cwd: folder }).status, 0);
 });
 
