@@ -37,6 +37,9 @@ export const predictions = (): Parts => partsOf(batchOf(
 export const texts = (): Parts => partsOf(batchOf(
   new Schema([new Field('text', new Utf8()), new Field('label', new Int32())]), Array.from({ length: 500 }, (_, i): Row => ({ text: `word${i} `.repeat(1000), label: i % 3 }))));
 
+/** Prompts of a hundred words. */
+export const prompts = (): Parts => partsOf(batchOf(new Schema([new Field('prompt', new Utf8())]), Array.from({ length: 100 }, (_, i): Row => ({ prompt: `w${i % 40} `.repeat(100) }))));
+
 async function pour({ schema, batch, end }: Parts, bytes: number, into: Writable): Promise<void> {
   const closed = once(into, 'close');
   const put = async (piece: Uint8Array): Promise<void> => { if (!into.write(piece)) await Promise.race([once(into, 'drain'), closed]); };

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { LONG } from '../support/long.js';
 import { scratch, tinyDecoder } from '../support/tiny.js';
 import { tinyResnet } from '../tta/support.js';
-import { flood, pictures, predictions, texts } from './flood.js';
+import { flood, pictures, predictions, prompts, texts } from './flood.js';
 
 const folder = scratch();
 mkdirSync(join(folder, 'net'));
@@ -26,7 +26,7 @@ const STREAMS: { name: string; args: string[]; parts: ReturnType<typeof pictures
   { name: 'convert', args: ['convert', '--to', 'arrow', '-q'], parts: texts(), bytes: size(200, 4000) },
   { name: 'eval of predictions', args: ['eval', '--metrics', 'accuracy', '-q'], parts: predictions(), bytes: size(200, 4000), said: /"metric":"accuracy"/ },
   { name: 'eval with a model', args: ['eval', '-m', resnet, '--predictions', join(folder, 'p'), '-q'], parts: pictures(), bytes: size(4, 40), said: /"metric":"accuracy"/ },
-  { name: 'generate', args: ['generate', '-m', decoder, '--max-new', '2', '--max-length', '8', '--columns', 'prompt=text', '-q'], parts: texts(), bytes: size(4, 40) },
+  { name: 'generate', args: ['generate', '-m', decoder, '--max-new', '2', '--max-length', '8', '-q'], parts: prompts(), bytes: size(1, 20) },
   { name: 'tta', args: ['tta', '-m', resnet, '--method', 'bn-adapt', '-q'], parts: pictures(), bytes: size(4, 40) },
 ];
 
