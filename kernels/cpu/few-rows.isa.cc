@@ -94,8 +94,25 @@ void byColumns(const FewRows& x, int64_t begin, int64_t end) {
   for (int64_t j = begin; j < end; j += kLanes) columnTile<S, R>(x, j, int(end - j < kLanes ? end - j : kLanes));
 }
 
-/** Columns whose sums stay in the first-level cache while the rows of B go by. */
-constexpr int64_t kTogether = 256;
+/** Columns whose sums stay in the first-level cache while the rows of B go by, P at a time. */
+constexpr int64_t kTogether = 1024;
+
+/** Adds rows [p, p + P) of B, `whole` columns from `b` on, to the sums: for every column one after another. */
+template <int S, int R, int P>
+inline void addRows(const FewRows& x, int64_t p, const char* b, int64_t whole, float* sums) {
+  for (int64_t j = 0; j < whole; j += kLanes) {
+    vf w[P];
+#pragma GCC unroll 4
+    for (int i = 0; i < P; i++) w[i] = Values<S>::vector(b, i * x.n + j);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+      vf sum = load(sums + r * kTogether + j);
+#pragma GCC unroll 4
+      for (int i = 0; i < P; i++) sum += set1(x.a[r * x.ar + p + i]) * w[i];
+      store(sums + r * kTogether + j, sum);
+    }
+  }
+}
 
 template <int S, int R>
 void byRows(const FewRows& x, int64_t begin, int64_t end) {
@@ -106,16 +123,10 @@ void byRows(const FewRows& x, int64_t begin, int64_t end) {
     for (int64_t p0 = 0; p0 == 0 || p0 < x.k; p0 += kDepth) {
       const int64_t stop = x.k - p0 < kDepth ? x.k : p0 + kDepth;
       for (int64_t i = 0; i < R * kTogether; i++) sums[i] = 0;
-      for (int64_t p = p0; p < stop; p++) {
-        for (int64_t j = 0; j < whole; j += kLanes) {
-          const vf w = Values<S>::vector(b, p * x.n + j0 + j);
-#pragma GCC unroll 4
-          for (int r = 0; r < R; r++) {
-            vf sum = load(sums + r * kTogether + j);
-            sum += set1(x.a[r * x.ar + p]) * w;
-            store(sums + r * kTogether + j, sum);
-          }
-        }
+      int64_t p = p0;
+      for (; p + 4 <= stop; p += 4) addRows<S, R, 4>(x, p, b + (p * x.n + j0) * Values<S>::kSize, whole, sums);
+      for (; p < stop; p++) addRows<S, R, 1>(x, p, b + (p * x.n + j0) * Values<S>::kSize, whole, sums);
+      for (p = p0; p < stop && whole < here; p++) {
         for (int64_t j = whole; j < here; j++) {
           const vf w = set1(Values<S>::one(b, p * x.n + j0 + j));
           for (int r = 0; r < R; r++) {
