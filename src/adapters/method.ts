@@ -114,6 +114,7 @@ export interface Context {
  * - routed: `change` mixing with `call.pass.route`; side networks: `taps` and `change` at the logits site;
  * - growing, pruning, momentum: `afterBackward` and `afterStep` with setParam and buffers;
  * - pixel prompts and norm statistics: `change` at pixels and norm sites;
+ * - gated: `change` leaves the logits of its gates in `call.pass.notes`, where `auxiliary` finds them;
  * - distilled from the frozen model: `auxiliary`, which sees the blocks of both;
  * - full, bias and head tuning: `replaced` alone.
  */

@@ -6,7 +6,7 @@ import type { MergingMethod } from './method.js';
 import { weightedSum } from './task-vectors.js';
 
 /** Methods whose change is a product of their tensors: the mean of the factors is not the mean of the changes. */
-const FACTORED = new Set(['dora', 'adalora', 'vera', 'loha', 'lokr', 'poly']);
+const FACTORED = new Set(['dora', 'adalora', 'vera', 'loha', 'lokr', 'poly', 'meteora']);
 
 /**
  * Grafts of one method for one model as one graft. LoRA changes are added exactly, by concatenation (`linear` divides by Σw,
@@ -19,6 +19,7 @@ export function mergeGrafts(grafts: readonly Graft[], method: MergingMethod, wei
     if (other.method !== first.method) throw dataError(`a ${first.method} and a ${other.method} graft cannot become one; give --model to fold both into it`);
     if (first.base.type && other.base.type && first.base.headers !== other.base.headers) throw dataError('the grafts were made for different models');
   }
+  if (method.grafts) return { ...method.grafts(grafts, weights, config), head: headOf(grafts), history };
   if (FACTORED.has(first.method) && rest.length === 0 && method.name === 'linear' && weights[0] === 1) return { ...first, history };
   if (FACTORED.has(first.method)) throw usageError(`${first.method} grafts cannot be added up tensor by tensor: give --model to fold them into it, one after another`);
   const lora = first.method === 'lora';

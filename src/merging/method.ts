@@ -1,4 +1,5 @@
 import type { Paper } from '../adapters/method.js';
+import type { Graft } from '../formats/graft.js';
 import type { OptionSpecs, OptionValues } from '../options.js';
 
 /** One tensor of every model that is merged, flat, as float32. */
@@ -23,4 +24,6 @@ export interface MergingMethod<C extends OptionValues = OptionValues> {
   needsBase: boolean;
   /** Returns the merged tensor in new memory. */
   merge(tensors: Tensors, config: C): Float32Array;
+  /** Makes one graft, maybe of another method, of grafts as such; what does so merges no weights. */
+  grafts?(grafts: readonly Graft[], weights: readonly number[], config: C & { seed?: number }): Graft;
 }

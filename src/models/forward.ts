@@ -34,6 +34,7 @@ export class Forward implements Pass {
   readonly seed: number;
   readonly step: number;
   readonly taps = new Map<string, Tensor>();
+  readonly notes = new Map<string, Tensor>();
   readonly route: Pass['route'];
   private readonly sites: Map<string, Site>;
   /** The first layer where something is trained: below it nothing is recorded for gradients. */
@@ -93,7 +94,8 @@ export class Forward implements Pass {
   }
 
   private within<T extends Tensor | Tokens>(layer: number, run: () => T): T {
-    const tidy = (): T => tf.tidy(run as () => Tensor) as T;
+    // Notes outlive the block as its result does.
+    const tidy = (): T => (tf.tidy(() => ({ result: run(), notes: [...this.notes.values()] }) as never) as { result: T }).result;
     return layer < this.firstTrained ? untracked(tidy) : tidy();
   }
 

@@ -109,6 +109,8 @@ export interface Pass {
   step: number;
   /** Hidden states recorded so far by block site name, for side networks and distillation; empty unless asked for. */
   taps: Map<string, Tensor>;
+  /** What changes leave for the method's `auxiliary`, under keys of their own; tensors live as long as the pass's result. */
+  notes: Map<string, Tensor>;
   /** Per-row routing keys, for methods that choose by task or domain. */
   route: { task?: readonly string[]; domain?: readonly string[] };
   /** A tensor of the model, by its checkpoint name, with any replacement by a graft. */
