@@ -39,6 +39,7 @@ interface Pair { A: StoredTensor; B: StoredTensor }
 
 function checked(graft: Graft, N: number): Graft {
   const { names, topK, temperature } = graft.config as MeteoraConfig;
+  if (N < 2) throw usageError('--method meteora chooses between adapters: give two grafts or more');
   if (names.length !== N || new Set(names).size !== N) throw usageError(`--names ${names.join(',')}: ${N} different names are needed, one a graft`);
   if (topK > N || !Number.isInteger(topK)) throw usageError(`--top-k ${topK}: it must be a whole number up to the ${N} adapters`);
   if (!(temperature > 0)) throw usageError(`--temperature ${temperature}: it must be above 0`);

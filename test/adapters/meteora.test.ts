@@ -101,6 +101,7 @@ test('what cannot be embedded or run is said', async () => {
   refuses(() => embedded([one, two], { topK: 3 }), 64, /--top-k 3: .*up to the 2 adapters/);
   refuses(() => embedded([one, two], { temperature: 0 }), 64, /--temperature 0: it must be above 0/);
   refuses(() => embedded([one, two], { names: ['a'] }), 64, /--names a: 2 different names/);
+  refuses(() => embedded([one]), 64, /give two grafts or more/);
   refuses(() => embedded([fresh(b, bitfit)]), 64, /takes lora grafts; one is bitfit/);
   refuses(() => embedded([fresh(b, lora, { loraBias: true })]), 65, /lora_B.bias' has no place/);
   refuses(() => embedded([fresh(b, lora, { targetModules: ['wte'] })]), 65, /lora_embedding_A' has no place/);
