@@ -14,12 +14,15 @@ struct Values {
   static vf vector(const char* x, int64_t i) {
     if constexpr (S == 0) {
       return load(reinterpret_cast<const float*>(x) + i);
-    } else {
+    } else if constexpr (S == 3) {
       float wide[kLanes];
-      const uint16_t* h = reinterpret_cast<const uint16_t*>(x) + i;
-      if constexpr (S == 3) f16ToFloat(h, wide, kLanes);
-      else for (int l = 0; l < kLanes; l++) wide[l] = bf16ToFloat(h[l]);
+      f16ToFloat(reinterpret_cast<const uint16_t*>(x) + i, wide, kLanes);
       return load(wide);
+    } else {
+      typedef uint16_t vh __attribute__((vector_size(kLanes * 2)));
+      vh h;
+      __builtin_memcpy(&h, x + i * 2, sizeof h);
+      return (vf)(__builtin_convertvector(h, vi) << 16);
     }
   }
   static float one(const char* x, int64_t i) {
