@@ -43,13 +43,18 @@ inline int64_t sizeOf(Storage s) { return s == Storage::BOOL ? 1 : s == Storage:
 /** A mapped file; unmapped when the file is closed and its last buffer is gone. */
 struct Region;
 
+/** A copy of a matrix, and how many columns it was laid out for. */
+struct PackedOperand {
+  std::shared_ptr<void> memory;
+  int64_t columns = 0;
+};
+
 struct Buffer {
   void* data = nullptr;
   int64_t count = 0;
   Storage storage = Storage::F32;
   std::shared_ptr<Region> region;   // set: read-only memory of a mapped file
-  std::shared_ptr<void> packed[2];  // copies laid out as GEMM operand, plain and transposed; only for frozen (mapped) weights
-  int64_t packedColumns[2] = {0, 0};  // what each copy was laid out for
+  PackedOperand packed[2][2];       // laid out as GEMM operand: as floats or as bf16, plain or transposed; only for frozen (mapped) weights
   std::shared_ptr<void> packedFilter[2];  // the same for a convolution filter: forward, gradient to the input
   bool frozen() const { return region != nullptr; }
 };

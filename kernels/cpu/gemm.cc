@@ -16,27 +16,33 @@ static constexpr int64_t kColumns = 4096, kRowPanels = 12;
 
 static int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
+static int64_t unitsOf(bool half, int64_t depth) { return half ? (depth + 1) / 2 : depth; }
+/** Elements in kDepth units. */
+static int64_t depthOf(bool half) { return half ? 2 * kDepth : kDepth; }
+
 static const char* at(const Operand& x, int64_t i, int64_t j) {
   return static_cast<const char*>(x.data) + (i * x.rowStride + j * x.columnStride) * sizeOf(x.storage);
 }
 
 /** Packs rows [p, p + depth) of columns [j, j + cols). */
-static void packColumns(const Operand& b, int64_t p, int64_t depth, int64_t j, int64_t cols, int nr, float* out) {
+static void packColumns(bool half, const Operand& b, int64_t p, int64_t depth, int64_t j, int64_t cols, int nr, Unit* out) {
   parallelFor(cols, nr * 4, [&](int64_t begin, int64_t end) {
-    gemmPack(at(b, p, j + begin), int(b.storage), b.columnStride, b.rowStride, end - begin, depth, nr, out + begin * depth);
+    gemmPack(half, at(b, p, j + begin), int(b.storage), b.columnStride, b.rowStride, end - begin, depth, nr, out + begin * unitsOf(half, depth));
   });
 }
 
-int64_t packedFloats(int64_t n, int64_t k) {
+int64_t packedBytes(bool half, int64_t n, int64_t k) {
   int mr, nr;
   gemmTile(&mr, &nr);
-  return up(n, nr) * k;
+  return up(n, nr) * unitsOf(half, k) * int64_t(sizeof(Unit));
 }
 
-void packWhole(const Operand& b, int64_t n, int64_t k, float* out) {
+void packWhole(bool half, const Operand& b, int64_t n, int64_t k, void* out) {
   int mr, nr;
   gemmTile(&mr, &nr);
-  for (int64_t p = 0; p < k; p += kDepth) packColumns(b, p, std::min(kDepth, k - p), 0, n, nr, out + p * up(n, nr));
+  const int64_t step = depthOf(half);
+  for (int64_t p = 0; p < k; p += step)
+    packColumns(half, b, p, std::min(step, k - p), 0, n, nr, static_cast<Unit*>(out) + unitsOf(half, p) * up(n, nr));
 }
 
 /** How C is cut into tasks: along the rows, and along the columns too where rows alone do not keep the threads busy. */
@@ -59,10 +65,12 @@ static void activateRows(int op, const float* z, float* y, int64_t rows, int64_t
 }
 
 /** C without its activation, in c or, where that is to be kept, in `before`. */
-static void depthBlock(const Operand& a, const float* pb, int64_t p, int64_t depth, bool last, int64_t j, int64_t cols, int64_t m, int64_t n,
+static void depthBlock(bool half, const Operand& a, const Unit* pb, int64_t p, int64_t depth, bool last, int64_t j, int64_t cols, int64_t m, int64_t n,
                        float* c, const Epilogue& e) {
   int mr, nr;
   gemmTile(&mr, &nr);
+  const Arithmetic arithmetic = !half ? Arithmetic::floats : hasBf16() ? Arithmetic::pairsAtOnce : Arithmetic::pairs;
+  const int64_t units = unitsOf(half, depth);
   const Cut cut(m, cols, mr, nr);
   float* raw = e.before ? e.before : c;
   const float* add = p == 0 ? e.add : raw;
@@ -71,9 +79,10 @@ static void depthBlock(const Operand& a, const float* pb, int64_t p, int64_t dep
       const int64_t i = task / cut.across * cut.rows, left = task % cut.across * cut.cols;
       const int64_t rows = std::min(cut.rows, m - i), width = std::min(cut.cols, cols - left), to = i * n + j + left;
       Scratch own;
-      float* pa = own.floats(up(rows, mr) * depth);
-      gemmPack(at(a, i, p), int(a.storage), a.rowStride, a.columnStride, rows, depth, mr, pa);
-      gemmBlock(pa, pb + left * depth, rows, width, depth, raw + to, n, e.alpha, add ? add + to : nullptr, last && e.bias ? e.bias + j + left : nullptr);
+      Unit* pa = static_cast<Unit*>(own.bytes(up(rows, mr) * units * int64_t(sizeof(Unit))));
+      gemmPack(half, at(a, i, p), int(a.storage), a.rowStride, a.columnStride, rows, depth, mr, pa);
+      gemmBlock(arithmetic, pa, pb + left * units, rows, width, units, raw + to, n, e.alpha, add ? add + to : nullptr,
+                last && e.bias ? e.bias + j + left : nullptr);
       if (last && e.activation >= 0) activateRows(e.activation, raw + to, c + to, rows, width, n);
     }
   });
@@ -94,22 +103,22 @@ static void fewRows(const Operand& a, const Operand& b, int64_t m, int64_t n, in
   });
 }
 
-void gemm(const Operand& a, const Operand& b, const float* packed, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
-  if (hasFewRows(a, b, m)) return fewRows(a, b, m, n, k, c, e);
+void gemm(const Operand& a, const Operand& b, const void* packed, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
+  if (!e.half && hasFewRows(a, b, m)) return fewRows(a, b, m, n, k, c, e);
   int mr, nr;
   gemmTile(&mr, &nr);
-  const int64_t columns = packed ? std::max<int64_t>(n, 1) : kColumns;
+  const int64_t columns = packed ? std::max<int64_t>(n, 1) : kColumns, step = depthOf(e.half);
   for (int64_t j = 0; j < n; j += columns)
-    for (int64_t p = 0; p == 0 || p < k; p += kDepth) {
-      const int64_t cols = std::min(columns, n - j), depth = std::min(kDepth, k - p);
+    for (int64_t p = 0; p == 0 || p < k; p += step) {
+      const int64_t cols = std::min(columns, n - j), depth = std::min(step, k - p);
       Scratch scratch;
-      const float* pb = packed ? packed + p * up(n, nr) : nullptr;
+      const Unit* pb = packed ? static_cast<const Unit*>(packed) + unitsOf(e.half, p) * up(n, nr) : nullptr;
       if (!pb) {
-        float* own = scratch.floats(up(cols, nr) * depth);
-        packColumns(b, p, depth, j, cols, nr, own);
+        Unit* own = static_cast<Unit*>(scratch.bytes(packedBytes(e.half, cols, depth)));
+        packColumns(e.half, b, p, depth, j, cols, nr, own);
         pb = own;
       }
-      depthBlock(a, pb, p, depth, p + depth == k, j, cols, m, n, c, e);
+      depthBlock(e.half, a, pb, p, depth, p + depth == k, j, cols, m, n, c, e);
     }
 }
 
@@ -150,28 +159,33 @@ GRAFT_EXPORT(batchMatMul) {
 namespace graft {
 
 /** B of a frozen buffer packed once and kept, while all such copies fit a quarter of the machine's memory; else null. */
-static const float* keptPacked(Buffer& x, const Operand& b, bool transposed, int64_t n, int64_t k) {
+static const void* keptPacked(Buffer& x, const Operand& b, bool half, bool transposed, int64_t n, int64_t k) {
   if (!x.frozen()) return nullptr;
-  auto& kept = x.packed[transposed];
-  if (kept && x.packedColumns[transposed] != n) return nullptr;  // the same memory under another shape
-  if (!kept) {
+  PackedOperand& kept = x.packed[half][transposed];
+  if (kept.memory && kept.columns != n) return nullptr;  // the same memory under another shape
+  if (!kept.memory) {
     static const int64_t most = int64_t(sysconf(_SC_PHYS_PAGES)) / 4 * sysconf(_SC_PAGESIZE);
-    const int64_t bytes = (packedFloats(n, k) * 4 + 63) & ~int64_t(63);
+    const int64_t bytes = (packedBytes(half, n, k) + 63) & ~int64_t(63);
     if (counters().packed + bytes > most) return nullptr;
     void* memory = std::aligned_alloc(64, size_t(std::max<int64_t>(bytes, 64)));
     if (!memory) return nullptr;
-    packWhole(b, n, k, static_cast<float*>(memory));
+    packWhole(half, b, n, k, memory);
     counters().packed += bytes;
-    x.packedColumns[transposed] = n;
-    kept = std::shared_ptr<void>(memory, [bytes](void* p) {
+    kept = {std::shared_ptr<void>(memory, [bytes](void* p) {
       std::free(p);
       counters().packed -= bytes;
-    });
+    }), n};
   }
-  return static_cast<const float*>(kept.get());
+  return kept.memory.get();
 }
 
+/** Whether products with frozen operands round both to bf16. */
+static bool halfProducts = false;
+
 }  // namespace graft
+
+/** halfProducts(yes): from here on, `product` with a frozen b multiplies in bf16 and adds up in floats. */
+GRAFT_EXPORT(halfProducts) { graft::halfProducts = args.flag(0); }
 
 /** product(a, b, out, m, n, k, transposeA, transposeB, alpha, add, bias, activation, before): see Epilogue; -1 for what is absent. */
 GRAFT_EXPORT(product) {
@@ -187,6 +201,7 @@ GRAFT_EXPORT(product) {
   if (!args.none(10)) e.bias = args.f32(10, scratch, n);
   e.activation = int(args.integer(11));
   if (!args.none(12)) e.before = args.outF32(12, m * n);
-  const float* packed = hasFewRows(a, b, m) ? nullptr : keptPacked(args.buffer(1), b, tb, n, k);
+  e.half = halfProducts && args.buffer(1).frozen();
+  const void* packed = !e.half && hasFewRows(a, b, m) ? nullptr : keptPacked(args.buffer(1), b, e.half, tb, n, k);
   gemm(a, b, packed, m, n, k, args.outF32(2, m * n), e);
 }

@@ -20,13 +20,14 @@ struct Epilogue {
   const float* bias = nullptr;  // n
   int activation = -1;          // Unary, or -1
   float* before = nullptr;      // m × n: also keeps what the activation is applied to
+  bool half = false;            // A and B are rounded to bf16 first; sums stay floats
 };
 
-/** B, packed as a whole: panels of gemmTile's columns, one block of panels per kDepth rows. */
-int64_t packedFloats(int64_t n, int64_t k);
-void packWhole(const Operand& b, int64_t n, int64_t k, float* out);
+/** B, packed as a whole, as floats or as pairs of bf16: panels of gemmTile's columns, one block of panels per kDepth units. */
+int64_t packedBytes(bool half, int64_t n, int64_t k);
+void packWhole(bool half, const Operand& b, int64_t n, int64_t k, void* out);
 
-/** C (m × n, dense) = epilogue(A B); `packed` is B from packWhole, or null. The same bytes for every number of threads. */
-void gemm(const Operand& a, const Operand& b, const float* packed, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& epilogue = {});
+/** C (m × n, dense) = epilogue(A B); `packed` is B from packWhole (as epilogue.half says), or null. The same bytes for every number of threads. */
+void gemm(const Operand& a, const Operand& b, const void* packed, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& epilogue = {});
 
 }  // namespace graft

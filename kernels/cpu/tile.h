@@ -1,4 +1,4 @@
-// The register tile that matrix products on unpacked operands share: C[R × V·lanes] += A · B, where element (r, p) of A lies at
+// The size of the register tile, and the tile that matrix products on unpacked operands share: C[R × V·lanes] += A · B, where element (r, p) of A lies at
 // a[r·ar + p·ap] and row p of B at b[p·bp]. For *.isa.cc files.
 #pragma once
 

@@ -94,7 +94,7 @@ async function adapt(weights: string, name: string, batch: number): Promise<Run>
   return () => tf.tidy(() => { adaptation.step(x).dataSync(); });
 }
 
-await useBackend(process.argv[3] as BackendName, { threads: Number(process.argv[2]) });
+await useBackend(process.argv[3] as BackendName, { threads: Number(process.argv[2]), precision: process.argv[4] as 'f32' | 'bf16' | undefined });
 let run: Run = () => {};
 for await (const line of createInterface({ input: process.stdin })) {
   const asked = JSON.parse(line) as { open?: Work; run?: true };

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { startCompute } from '../../src/compute.js';
 import { graft } from '../support/tiny.js';
 
 const CASES: [string, string[], number, RegExp][] = [
@@ -14,7 +15,6 @@ const CASES: [string, string[], number, RegExp][] = [
   ['an operand too many', ['eval', 'x'], 64, /unexpected operand 'x'/],
   ['a file that is not there', ['eval', '-d', '/nowhere/at/all.arrow'], 66, /nowhere\/at\/all.arrow/],
   ['a model that is not there', ['init-adapter', '-m', '/nowhere/model', '-o', '/dev/null'], 66, /nowhere\/model/],
-  ['a precision that is not there', ['train', '-m', 'x', '-g', 'x', '-d', 'x', '--precision', 'bf16'], 64, /--precision bf16/],
   ['an empty stream', ['eval'], 65, /empty/],
 ];
 
@@ -33,4 +33,9 @@ test('help shows a method\'s own options when it is chosen', () => {
   assert.equal(help.status, 0);
   assert.match(help.stdout.toString(), /Options of lora:[\s\S]*--rank/);
   assert.doesNotMatch(graft(['init-adapter', '--method', 'linear', '--help']).stdout.toString(), /Options of|-r, --rank/);
+});
+
+test('a backend that is not here, or not in that precision, is an error of usage', async () => {
+  await assert.rejects(startCompute({ backend: 'wasm', precision: 'bf16' } as never), { status: 64, message: "backend 'wasm' multiplies in f32 only: leave out --precision bf16" });
+  await assert.rejects(startCompute({ backend: 'webgpu' } as never), { status: 64, message: /backend 'webgpu' needs the package webgpu/ });
 });
