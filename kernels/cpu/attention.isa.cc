@@ -2,6 +2,7 @@
 
 #include "hash.h"
 #include "tile.h"
+#include "transpose.h"
 
 namespace graft {
 namespace GRAFT_ISA {
@@ -51,9 +52,9 @@ void copyRows(const float* from, int64_t step, int64_t rows, int64_t width, floa
 /** The transpose [width, wide(rows)] of rows that are `step` apart, zero beyond. */
 void transposeRows(const float* from, int64_t step, int64_t rows, int64_t width, float* to) {
   const int64_t padded = wide(rows);
-  for (int64_t i0 = 0; i0 < padded; i0 += kLanes)
-    for (int64_t d = 0; d < width; d++)
-      for (int64_t i = i0; i < i0 + kLanes; i++) to[d * padded + i] = i < rows ? from[i * step + d] : 0;
+  transpose(reinterpret_cast<const Unit*>(from), step, rows, width, padded, reinterpret_cast<Unit*>(to));
+  for (int64_t d = 0; d < width; d++)
+    for (int64_t i = rows; i < padded; i++) to[d * padded + i] = 0;
 }
 
 /** How many keys the queries before `end`, of the block at `begin`, have to look at. */

@@ -8,6 +8,7 @@
 #include "elementwise.h"
 #include "few-rows.h"
 #include "panels.h"
+#include "thin.h"
 
 namespace graft {
 
@@ -103,8 +104,43 @@ static void fewRows(const Operand& a, const Operand& b, int64_t m, int64_t n, in
   });
 }
 
+/** Rows of A as they lie, and B of at most kThin columns packed. */
+static void fewColumns(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
+  int mr, nr;
+  gemmTile(&mr, &nr);
+  Scratch scratch;
+  const int64_t width = up(n, nr);
+  float* panel = scratch.floats(width * k);
+  gemmPack(false, b.data, int(b.storage), b.columnStride, b.rowStride, n, k, int(width), reinterpret_cast<Unit*>(panel));
+  const Thin x{static_cast<const float*>(a.data), a.rowStride, 1, panel, width, k, c, n, 1, e.alpha, e.add, e.bias, 0, 1};
+  parallelFor(m, 4 * mr, [&](int64_t begin, int64_t end) { thin(x, begin, end, 0, n); });
+}
+
+/** At most kThin rows of A, and B as it lies. */
+static void thinRows(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
+  const Thin x{static_cast<const float*>(a.data), a.rowStride, a.columnStride, static_cast<const float*>(b.data), b.rowStride, k, c, n, 1, e.alpha, e.add, e.bias, 0, 1};
+  parallelFor(n, 64, [&](int64_t begin, int64_t end) { thin(x, 0, m, begin, end); });
+}
+
+/** The same the other way round: Cᵀ = Bᵀ Aᵀ, of at most kThin columns of B, where A is stored transposed. */
+static void thinColumns(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
+  const Thin x{static_cast<const float*>(b.data), b.columnStride, b.rowStride, static_cast<const float*>(a.data), a.columnStride, k, c, 1, n, e.alpha, e.add, e.bias, 1, 0};
+  parallelFor(m, 64, [&](int64_t begin, int64_t end) { thin(x, 0, n, begin, end); });
+}
+
+/** How a product is computed that has few rows or columns and is deep enough for it to matter; null for all others. */
+static auto thinWay(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, const Epilogue& e) -> decltype(&thinRows) {
+  constexpr int64_t kWhole = 64;  // what is read in place comes in whole vectors
+  if (a.storage != Storage::F32 || b.storage != Storage::F32 || e.activation >= 0 || e.before || k < 64) return nullptr;
+  if (n <= kThin && m > 2 * kThin && a.columnStride == 1) return fewColumns;
+  if (m <= kThin && b.columnStride == 1 && n % kWhole == 0) return thinRows;
+  if (n <= kThin && a.rowStride == 1 && m % kWhole == 0) return thinColumns;
+  return nullptr;
+}
+
 void gemm(const Operand& a, const Operand& b, const void* packed, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
   if (!e.half && hasFewRows(a, b, m)) return fewRows(a, b, m, n, k, c, e);
+  if (const auto way = packed ? nullptr : thinWay(a, b, m, n, k, e)) return way(a, b, m, n, k, c, e);
   int mr, nr;
   gemmTile(&mr, &nr);
   const int64_t columns = packed ? std::max<int64_t>(n, 1) : kColumns, step = depthOf(e.half);

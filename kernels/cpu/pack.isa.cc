@@ -1,6 +1,7 @@
 #include "panels.h"
 
 #include "tile.h"
+#include "transpose.h"
 
 namespace graft {
 namespace GRAFT_ISA {
@@ -15,38 +16,6 @@ static inline void toFloats(const uint16_t* x, int storage, int64_t n, float* ou
   for (int64_t i = 0; i < n; i++) out[i] = bf16ToFloat(x[i]);
 }
 
-/** Depth runs along memory: `here` rows of x, rs apart, become columns of a panel. Units of four bytes. */
-static inline void packTransposed(const Unit* x, int64_t rs, int here, int64_t depth, int width, Unit* out) {
-  typedef uint32_t v4 __attribute__((vector_size(16)));
-  typedef int32_t vi4 __attribute__((vector_size(16)));
-  int i = 0;
-  for (; i + 4 <= here; i += 4) {
-    const Unit *r0 = x + i * rs, *r1 = r0 + rs, *r2 = r1 + rs, *r3 = r2 + rs;
-    int64_t p = 0;
-    for (; p + 4 <= depth; p += 4) {
-      v4 a, b, c, d;
-      __builtin_memcpy(&a, r0 + p, 16);
-      __builtin_memcpy(&b, r1 + p, 16);
-      __builtin_memcpy(&c, r2 + p, 16);
-      __builtin_memcpy(&d, r3 + p, 16);
-      const v4 ab = __builtin_shuffle(a, b, (vi4){0, 4, 1, 5}), cd = __builtin_shuffle(c, d, (vi4){0, 4, 1, 5});
-      const v4 ab2 = __builtin_shuffle(a, b, (vi4){2, 6, 3, 7}), cd2 = __builtin_shuffle(c, d, (vi4){2, 6, 3, 7});
-      const v4 rows[4] = {__builtin_shuffle(ab, cd, (vi4){0, 1, 4, 5}), __builtin_shuffle(ab, cd, (vi4){2, 3, 6, 7}),
-                          __builtin_shuffle(ab2, cd2, (vi4){0, 1, 4, 5}), __builtin_shuffle(ab2, cd2, (vi4){2, 3, 6, 7})};
-      for (int q = 0; q < 4; q++) __builtin_memcpy(out + (p + q) * width + i, &rows[q], 16);
-    }
-    for (; p < depth; p++) {
-      Unit* to = out + p * width + i;
-      to[0] = r0[p];
-      to[1] = r1[p];
-      to[2] = r2[p];
-      to[3] = r3[p];
-    }
-  }
-  for (; i < here; i++)
-    for (int64_t p = 0; p < depth; p++) out[p * width + i] = x[i * rs + p];
-}
-
 /** Panels of floats. */
 struct Floats {
   static constexpr int64_t kChunk = 128;
@@ -55,13 +24,13 @@ struct Floats {
     const float* f = static_cast<const float*>(x);
     const uint16_t* h = static_cast<const uint16_t*>(x);
     if (cs == 1 && storage == 0) {
-      packTransposed(static_cast<const Unit*>(x), rs, here, depth, width, out);
+      transpose(static_cast<const Unit*>(x), rs, here, depth, width, out);
     } else if (cs == 1) {
       float wide[kWidest * kChunk];
       for (int64_t p = 0; p < depth; p += kChunk) {
         const int64_t n = depth - p < kChunk ? depth - p : kChunk;
         for (int i = 0; i < here; i++) toFloats(h + i * rs + p, storage, n, wide + i * kChunk);
-        packTransposed(reinterpret_cast<const Unit*>(wide), kChunk, here, n, width, out + p * width);
+        transpose(reinterpret_cast<const Unit*>(wide), kChunk, here, n, width, out + p * width);
       }
     } else {
       for (int64_t p = 0; p < depth; p++) {
@@ -124,7 +93,7 @@ struct Pairs {
           narrow(at(i, p), storage, n, some + i * kChunk);
           if (n % 2) some[i * kChunk + n] = 0;
         }
-        packTransposed(reinterpret_cast<const Unit*>(some), kChunk / 2, here, (n + 1) / 2, width, out + p / 2 * width);
+        transpose(reinterpret_cast<const Unit*>(some), kChunk / 2, here, (n + 1) / 2, width, out + p / 2 * width);
       }
     } else {
       uint16_t row[2][kWidest] = {};

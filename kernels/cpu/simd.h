@@ -29,7 +29,7 @@ static inline vf load(const float* p) {
 static inline void store(float* p, vf v) { __builtin_memcpy(p, &v, sizeof v); }
 static inline vf set1(float x) { return x - vf{}; }  // x - 0 is x, which x + 0 is not for -0: this folds into a broadcast
 /** a < b ? x : y, lane by lane, and its relatives: vselect(a < b, x, y). */
-static inline vf vselect(vi mask, vf x, vf y) { return (vf)((mask & (vi)x) | (~mask & (vi)y)); }
+static inline vf vselect(vi mask, vf x, vf y) { return mask ? x : y; }
 static inline vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
 static inline vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
 static inline vf vabs(vf a) { return (vf)((vi)a & 0x7fffffff); }

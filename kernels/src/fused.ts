@@ -12,7 +12,8 @@ export function runKernel<T extends Tensor | Tensor[] = Tensor>(name: string, in
 }
 
 type Save = (tensors: Tensor[]) => void;
-type Gradients = Record<string, () => Tensor>;
+/** A function with a parameter adds to its result what it is given: the gradient that other uses of the same tensor have sent. */
+type Gradients = Record<string, (before?: Tensor) => Tensor>;
 
 /**
  * An operation with its own gradient. `forward(save, recording)` computes the output from kernels that are not recorded;
@@ -39,6 +40,12 @@ export function withGradient<T extends Tensor | Tensor[]>(
     forwardFunc: (_backend: unknown, save: Save) => forward(save, active),
     backwardsFunc: (dy: T, saved: Tensor[]) => gradient(dy, saved),
   }) as T;
+}
+
+/** What several gradients of one operation start from: computed when first asked for, and again where it was freed since (tf.grads frees it after each). */
+export function shared(f: () => Tensor): () => Tensor {
+  let known: Tensor | undefined;
+  return () => (known && !known.isDisposed ? known : (known = f()));
 }
 
 /** Whether operations are being recorded for gradients now. */

@@ -31,7 +31,7 @@ interface Recorded {
   inputs: NamedTensorMap;
   outputs: Tensor[];
   saved?: Tensor[];
-  gradient?: (dys: (Tensor | null)[]) => Record<string, () => Tensor>;
+  gradient?: (dys: (Tensor | null)[]) => Record<string, (before?: Tensor) => Tensor>;
 }
 
 /** What TensorFlow.js keeps internal of its engine. */
@@ -83,14 +83,15 @@ function backpropagate(recorded: Recorded[], variables: readonly Variable[], val
       const functions = node.gradient(dys);
       // One tensor may serve several inputs, or be dy itself: each holder gets an alias of its own.
       const held = new Set(dys.map((t) => t?.id));
-      for (const [name, x] of Object.entries(node.inputs)) {
-        if (!dependent.has(x.id)) continue;
-        const given = engine().tidy(() => functions[name]()), dx = held.has(given.id) ? given.clone() : given;
+      engine().tidy(() => Object.entries(node.inputs).filter(([, x]) => dependent.has(x.id)).map(([name, x]) => {
+        const before = gradients.get(x.id), adds = before !== undefined && functions[name].length > 0;
+        const given = functions[name](adds ? before : undefined), dx = held.has(given.id) ? given.clone() : given;
         held.add(given.id);
-        const before = gradients.get(x.id);
-        gradients.set(x.id, before ? add(before, dx) : dx);
-        if (before) [before, dx].forEach((t) => t.dispose());
-      }
+        const sum = before && !adds ? add(before, dx) : dx;
+        gradients.set(x.id, sum);
+        before?.dispose();
+        return sum;
+      }));
       for (const t of node.outputs) {
         if (asked.has(t.id)) continue;
         gradients.get(t.id)?.dispose();

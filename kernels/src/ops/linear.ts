@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { isConstant, withGradient } from '../fused.js';
+import { isConstant, shared, withGradient } from '../fused.js';
 import { activate, activationGradient, KERNELS, type Activation } from './activation.js';
 import { fusesProducts, product, productKept } from './product.js';
 
@@ -24,11 +24,10 @@ export function linear(x: tf.Tensor, W: tf.Tensor2D, b: tf.Tensor1D | null = nul
     return y;
   };
   return withGradient({ x, W, b }, forward, (dy, [W, ...rest]) => {
-    // Computed where it is used: mostly that is for x alone, and nothing has to outlive it.
-    const dz = (): tf.Tensor => (activation === 'none' ? dy : activationGradient(activation, dy, rest.at(-1)!));
+    const dz = shared(() => (activation === 'none' ? dy : activationGradient(activation, dy, rest.at(-1)!)));
     const kept = (): tf.Tensor => (frozen ? x : rest[0]);
     return {
-      x: () => product(dz(), W, { transposeB: !oi }),
+      x: (before?: tf.Tensor) => product(dz(), W, { transposeB: !oi }, before),
       W: () => (oi ? product(dz(), kept(), { transposeA: true }) : product(kept(), dz(), { transposeA: true })),
       b: () => tf.sum(tf.reshape(dz(), [-1, dy.shape.at(-1)!]), 0),
     };

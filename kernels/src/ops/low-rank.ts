@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { withGradient } from '../fused.js';
+import { shared, withGradient } from '../fused.js';
 import { linear } from './linear.js';
 import { fusesProducts, product } from './product.js';
 
@@ -12,10 +12,10 @@ export function lowRank(h: tf.Tensor, x: tf.Tensor, A: tf.Tensor2D, B: tf.Tensor
     return product(t, B, { transposeB: true, alpha: s }, h);
   };
   return withGradient({ h, x, A, B }, forward, (dy, [x, A, B, t]) => {
-    const dt = (): tf.Tensor => product(dy, B, { alpha: s }); // r columns: cheaper to repeat than to hold
+    const dt = shared(() => product(dy, B, { alpha: s }));
     return {
       h: () => tf.clone(dy),
-      x: () => product(dt(), A),
+      x: (before?: tf.Tensor) => product(dt(), A, {}, before),
       A: () => product(dt(), x, { transposeA: true }),
       B: () => product(dy, t, { transposeA: true, alpha: s }),
     };
