@@ -37,6 +37,11 @@ struct PairsAtOnce {
 /** What gemmBlock does with one tile of R rows and V vectors. */
 template <class F, int R, int V>
 static void tile(const Unit* a, const Unit* b, int64_t depth, int64_t cols, float* c, int64_t ldc, float alpha, const float* add, const float* bias) {
+  // What is written comes into the cache meanwhile.
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+    for (int v = 0; v < V; v++) __builtin_prefetch(c + r * ldc + v * kLanes, 1);
   vf acc[R][V] = {};
   for (int64_t p = 0; p < depth; p++, a += MR, b += NR) {
     vf row[V];

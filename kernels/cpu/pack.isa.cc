@@ -90,6 +90,7 @@ struct Pairs {
       for (int64_t p = 0; p < depth; p += kChunk) {
         const int64_t n = depth - p < kChunk ? depth - p : kChunk;
         for (int i = 0; i < here; i++) {
+          for (int64_t q = 0; q < n * size; q += 64) __builtin_prefetch(at(i + 2, p) + q);  // the rows that come next
           narrow(at(i, p), storage, n, some + i * kChunk);
           if (n % 2) some[i * kChunk + n] = 0;
         }

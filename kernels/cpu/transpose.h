@@ -15,6 +15,8 @@ static inline void transpose(const Unit* x, int64_t rs, int64_t here, int64_t de
     const Unit *r0 = x + i * rs, *r1 = r0 + rs, *r2 = r1 + rs, *r3 = r2 + rs;
     int64_t p = 0;
     for (; p + 4 <= depth; p += 4) {
+      if (p % 16 == 0)  // the rows that come next
+        for (int q = 4; q < 8; q++) __builtin_prefetch(r0 + q * rs + p);
       v4 a, b, c, d;
       __builtin_memcpy(&a, r0 + p, 16);
       __builtin_memcpy(&b, r1 + p, 16);
