@@ -2,7 +2,7 @@
  * `npm run bench [-- PART-OF-NAME...]`: graft beside its peers, doing the same work in turns on the same machine with the same number of threads.
  * Prints medians and the median ratio of paired runs, and writes test/bench/results/<part>.json.
  *
- * GRAFT_BENCH_PYTHON   a Python with torch, transformers, peft, safetensors and numpy; without it only TensorFlow.js on WebAssembly is a peer
+ * GRAFT_BENCH_PYTHON   a Python with torch, transformers, peft, safetensors, numpy, onnx, onnxscript and onnxruntime; without it only TensorFlow.js on WebAssembly is a peer
  * GRAFT_BENCH_THREADS  default 2; GRAFT_BENCH_RUNS  pairs per piece of work, default 7
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { processWorks, secondsOf, type ProcessWork } from './processes.js';
-import { encoderFlop, type Work } from './work.js';
+import { encoderFlop, SIDE, type Work } from './work.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const THREADS = process.env.GRAFT_BENCH_THREADS ?? '2', RUNS = Number(process.env.GRAFT_BENCH_RUNS ?? 7), PYTHON = process.env.GRAFT_BENCH_PYTHON;
@@ -45,13 +45,15 @@ class Side {
   close(): void { this.child.stdin!.end(); }
 }
 
-const OWN = join(ROOT, 'dist/test/bench/own.js');
-const SIDES: Record<string, () => Side> = {
-  graft: () => new Side(process.execPath, [OWN, THREADS, 'cpu']),
-  copy: () => new Side(process.execPath, [OWN, '1', 'cpu']),
-  wasm: () => new Side(process.execPath, [OWN, THREADS, 'wasm']),
-  peer: () => new Side(PYTHON!, [join(ROOT, 'test/bench/peers.py'), THREADS]),
-};
+const own = (backend: string, precision = 'f32', threads = THREADS) => (): Side => new Side(process.execPath, [join(ROOT, 'dist/test/bench/own.js'), threads, backend, precision]);
+const peer = (...more: string[]) => (): Side => new Side(PYTHON!, [join(ROOT, 'test/bench/peers.py'), THREADS, ...more]);
+const SIDES: Record<string, () => Side> = { graft: own('cpu'), bf16: own('cpu', 'bf16'), copy: own('cpu', 'f32', '1'), wasm: own('wasm'), peer: peer(), onnx: peer('onnx') };
+
+/** Which others do a piece of work, after graft. */
+const rivals = (work: Work): string[] => [
+  ...(PYTHON ? ['peer'] : []), ...(PYTHON && work.kind === 'evaluate' ? ['onnx'] : []), ...(work.precision ? ['graft'] : []),
+  ...(work.kind === 'product' && !work.frozen && work.flop! < 1e9 ? ['wasm'] : []), ...(work.bytes ? ['copy'] : []),
+];
 
 /** A checkpoint with random weights: how fast it runs does not depend on what it knows. */
 function blank(name: string): string {
@@ -72,30 +74,45 @@ const REAL = Array.from({ length: 4 }, (_, b) => Array.from({ length: 32 }, (_, 
 const WIDTHS = { minilm: { d: 384, inner: 1536, layers: 6 }, 'bert-base': { d: 768, inner: 3072, layers: 12 } };
 type Encoder = keyof typeof WIDTHS;
 
-const products = [[64, 64, 64], [128, 128, 128], [256, 256, 256], [512, 512, 512], [1024, 1024, 1024], [2048, 2048, 2048], [4096, 384, 384], [4096, 384, 1536], [4096, 1536, 384], [1024, 768, 3072]]
-  .flatMap(([m, k, n]) => (m === 1024 && n === 1024 ? [[false, false], [false, true], [true, false], [true, true]] : [[false, true]]).map(([ta, tb]): (() => Work) =>
-    () => ({ name: `product ${m}×${k}×${n} ${ta ? 't' : 'n'}${tb ? 't' : 'n'}`, kind: 'product', m, k, n, ta, tb, flop: 2 * m * k * n })));
-const training = (what: string, model: Encoder, batches: number[][], full = false) => (): Work =>
+const SQUARE = [64, 128, 256, 512, 1024, 2048, 4096].map((n) => [n, n, n]);
+/** Tokens × in × out of MiniLM's, BERT-base's and ViT-B's layers. */
+const LAYERS = [[4096, 384, 384], [4096, 384, 1536], [4096, 1536, 384], [1024, 768, 768], [1024, 768, 3072], [1024, 3072, 768], [1576, 768, 768], [1576, 768, 3072], [1576, 3072, 768]];
+const WAYS = [[false, false], [false, true], [true, false], [true, true]];
+const product = ([m, k, n]: number[], more: { ta?: boolean; tb?: boolean; frozen?: boolean; precision?: 'bf16' }) => (): Work => ({
+  name: `product ${m}×${k}×${n} ${more.precision ?? `${more.ta ? 't' : 'n'}${more.tb ? 't' : 'n'}`}`, kind: 'product', m, k, n, ...more, flop: 2 * m * k * n, times: Math.ceil(1e9 / (2 * m * k * n)),
+});
+const products = [
+  ...[...SQUARE, ...LAYERS].flatMap((size) => WAYS.map(([ta, tb]) => product(size, { ta, tb }))),
+  ...[...SQUARE.slice(3), ...LAYERS].map((size) => product(size, { tb: true, frozen: true, precision: 'bf16' })),
+];
+interface Training { full?: boolean; precision?: 'bf16' }
+const training = (what: string, model: Encoder, batches: number[][], { full = false, precision }: Training = {}) => (): Work =>
   // Forward, and back through the activations; a full step forms the weights' gradients too.
-  ({ name: `${what} ${model}`, kind: 'train', model: blank(model), batches, full, flop: (full ? 3 : 2) * encoderFlop(WIDTHS[model], batches) });
+  ({ name: `${what} ${model}${precision ? ` ${precision}` : ''}`, kind: 'train', model: blank(model), batches, full, precision, flop: (full ? 3 : 2) * encoderFlop(WIDTHS[model], batches) });
+const seeing = (what: string, images: number) => (): Work =>
+  ({ name: `${what} vit-base`, kind: 'train', model: blank('vit-base'), batches: [], images, flop: 2 * encoderFlop(WIDTHS['bert-base'], [repeat(images, 197)]) });
 const evaluation = (what: string, model: Encoder, batches: number[][]) => (): Work =>
   ({ name: `${what} ${model}`, kind: 'evaluate', model: blank(model), batches, flop: encoderFlop(WIDTHS[model], batches) });
-/** Every weight is read once a token. */
-const generation = (what: string, model: string, dtype: 'f32' | 'bf16') => (): Work => {
-  const path = dtype === 'f32' ? blank(model) : halved(blank(model));
-  return { name: `${what} ${model} ${dtype}`, kind: 'generate', model: path, tokens: 33, bytes: 32 * statSync(join(path, 'model.safetensors')).size };
+/** Every weight is read once a token; with bf16, two bytes of it. */
+const generation = (what: string, model: string, stored: 'f32' | 'bf16', precision?: 'bf16') => (): Work => {
+  const path = stored === 'f32' ? blank(model) : halved(blank(model));
+  const bytes = statSync(join(path, 'model.safetensors')).size / (stored === 'f32' && precision ? 2 : 1);
+  return { name: `${what} ${model} ${stored}${precision ? `, products in ${precision}` : ''}`, kind: 'generate', model: path, tokens: 33, bytes: 32 * bytes, precision };
 };
 const CIFAR = join(ROOT, '../shared/data/cifar10/resnet20-12fca82f.safetensors');
-const streams = existsSync(CIFAR) ? ['source', 'bn-adapt', 'tent'].map((method) => (): Work => ({ name: `${method} resnet-20 batch 200`, kind: 'tta', weights: CIFAR, method, batch: 200 })) : [];
+const streams = existsSync(CIFAR) ? ['source', 'bn-adapt', 'tent'].map((method) => (): Work => ({ name: `${method} resnet-20 batch 200`, kind: 'tta', weights: CIFAR, method, batch: 200, size: 32 })) : [];
+const large = (method: string) => (): Work => ({ name: `${method} resnet-50 batch 16`, kind: 'tta', weights: blank('resnet-50'), method, batch: 16, size: SIDE });
 
 const PARTS: Record<string, (() => Work | ProcessWork)[]> = {
   products,
   text: [
-    training('LoRA step 32×128', 'minilm', [repeat(32, 128)]), training('LoRA steps, lengths of real text', 'minilm', REAL), training('LoRA step 8×128', 'bert-base', [repeat(8, 128)]),
-    training('full step 8×128', 'bert-base', [repeat(8, 128)], true), evaluation('evaluation 64×128', 'minilm', [repeat(64, 128)]), evaluation('evaluation, lengths of real text', 'minilm', REAL),
+    training('LoRA step 32×128', 'minilm', [repeat(32, 128)]), training('LoRA step 32×128', 'minilm', [repeat(32, 128)], { precision: 'bf16' }),
+    training('LoRA steps, lengths of real text', 'minilm', REAL), training('LoRA steps, lengths of real text', 'minilm', REAL, { precision: 'bf16' }),
+    training('LoRA step 8×128', 'bert-base', [repeat(8, 128)]), training('LoRA step 8×128', 'bert-base', [repeat(8, 128)], { precision: 'bf16' }),
+    training('full step 8×128', 'bert-base', [repeat(8, 128)], { full: true }), evaluation('evaluation 64×128', 'minilm', [repeat(64, 128)]), evaluation('evaluation, lengths of real text', 'minilm', REAL),
   ],
-  generation: [generation('32 tokens, batch 1', 'llama-150m', 'f32'), generation('32 tokens, batch 1', 'llama-150m', 'bf16')],
-  images: streams,
+  generation: [generation('32 tokens, batch 1', 'llama-150m', 'f32'), generation('32 tokens, batch 1', 'llama-150m', 'f32', 'bf16'), generation('32 tokens, batch 1', 'llama-150m', 'bf16'), generation('32 tokens, batch 1', 'llama-150m', 'bf16', 'bf16')],
+  images: [seeing('LoRA step 8×224×224', 8), ...streams, large('source'), large('tent')],
   processes: processWorks({ root: ROOT, folder, python: PYTHON, threads: THREADS, blank }),
 };
 
@@ -105,15 +122,15 @@ interface Result { name: string; seconds: Record<string, number>; gflops?: numbe
 const COPIED = 1 << 28;
 
 async function measure(work: Work): Promise<Result> {
-  const names = ['graft', ...(PYTHON ? ['peer'] : []), ...(work.kind === 'product' && work.flop! < 1e9 ? ['wasm'] : []), ...(work.bytes ? ['copy'] : [])];
+  const names = [work.precision ?? 'graft', ...rivals(work)];
   const sides = names.map((n) => SIDES[n]());
   for (const [i, side] of sides.entries()) await side.open(names[i] === 'copy' ? { name: 'copy', kind: 'copy', bytes: COPIED } : work);
-  const times = names.map((): number[] => []);
-  for (let r = 0; r < RUNS; r++) for (const [i, side] of sides.entries()) times[i].push(await side.seconds() * (names[i] === 'copy' ? work.bytes! / COPIED : 1));
+  const times = names.map((): number[] => []), once = work.kind === 'product' ? 1 / work.times : 1;
+  for (let r = 0; r < RUNS; r++) for (const [i, side] of sides.entries()) times[i].push(await side.seconds() * (names[i] === 'copy' ? work.bytes! / COPIED : once));
   const memory = work.kind === 'product' ? undefined : Object.fromEntries(await Promise.all(sides.map(async (s, i): Promise<[string, number]> => [names[i], await s.bytes()])));
   sides.forEach((s) => s.close());
   const { seconds, ratio } = summary(names, times);
-  return { name: work.name, seconds, ratio, memory, gflops: work.flop && work.flop / seconds.graft / 1e9 };
+  return { name: work.name, seconds, ratio, memory, gflops: work.flop && work.flop / seconds[names[0]] / 1e9 };
 }
 
 /** Whole processes, in turns. */
@@ -134,7 +151,7 @@ function summary(names: string[], times: number[][]): Pick<Result, 'seconds' | '
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 const wanted = process.argv.slice(2);
-console.log(`${'work'.padEnd(46)}${['graft, s', 'GFLOP/s', 'peer, ×', 'wasm, ×', 'copy, ×', 'memory of peer'].map((c) => c.padStart(12)).join('')}`);
+console.log(`${'work'.padEnd(58)}${['graft, s', 'GFLOP/s', 'peer, ×', 'onnx, ×', 'f32, ×', 'wasm, ×', 'copy, ×', 'memory of peer'].map((c) => c.padStart(12)).join('')}`);
 for (const [part, works] of Object.entries(PARTS)) {
   const results: Result[] = [];
   for (const make of works) {
@@ -142,8 +159,9 @@ for (const [part, works] of Object.entries(PARTS)) {
     if (wanted.length > 0 && !wanted.some((w) => part === w || work.name.includes(w))) continue;
     const r = 'sides' in work ? measureProcesses(work) : await measure(work);
     results.push(r);
-    const memory = r.memory?.peer ? (r.memory.graft / r.memory.peer).toFixed(2) : '';
-    console.log(r.name.padEnd(46) + [r.seconds.graft.toPrecision(3), r.gflops?.toFixed(1) ?? '', r.ratio.peer?.toFixed(2) ?? '', r.ratio.wasm?.toFixed(1) ?? '', r.ratio.copy?.toFixed(2) ?? '', memory].map((c) => c.padStart(12)).join(''));
+    const [first] = Object.keys(r.seconds), memory = r.memory?.peer ? (r.memory[first] / r.memory.peer).toFixed(2) : '';
+    const times = ['peer', 'onnx', 'graft', 'wasm', 'copy'].map((side) => r.ratio[side]?.toFixed(2) ?? '');
+    console.log(r.name.padEnd(58) + [r.seconds[first].toPrecision(3), r.gflops?.toFixed(1) ?? '', ...times, memory].map((c) => c.padStart(12)).join(''));
   }
   if (results.length === 0 || wanted.some((w) => !(w in PARTS))) continue; // only whole parts are kept
   mkdirSync(join(ROOT, 'test/bench/results'), { recursive: true });

@@ -1,6 +1,9 @@
-/** graft's side of `npm run bench`: own.js THREADS BACKEND; see peers.py for the conversation. */
+/** graft's side of `npm run bench`: own.js THREADS BACKEND PRECISION; see peers.py for the conversation. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { tf, useBackend, type BackendName, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { linear, openMapped, tf, useBackend, type BackendName, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import { baseOf } from '../../src/adapters/base.js';
 import { createGraft } from '../../src/adapters/instantiate.js';
 import { loadMethod } from '../../src/adapters/registry.js';
@@ -15,25 +18,40 @@ import { Loop } from '../../src/training/loop.js';
 import { Optimiser } from '../../src/training/optimiser.js';
 import { Source } from '../../src/tta/network.js';
 import { loadTta } from '../../src/tta/registry.js';
-import type { Work } from './work.js';
+import { SIDE, type Work } from './work.js';
 
 type Run = () => void;
 
 const setUp = async (work: Work): Promise<Run> => {
   switch (work.kind) {
-    case 'product': return multiply(work.m, work.k, work.n, work.ta ?? false, work.tb ?? false);
-    case 'train': return train(work.model, work.batches, work.full ?? false);
+    case 'product': return work.frozen ? multiplyFrozen(work) : multiply(work);
+    case 'train': return train(work.model, work.images ? [photographs(work.images)] : work.batches.map(texts), work.full ?? false);
     case 'evaluate': return evaluate(work.model, work.batches);
     case 'generate': return generate(work.model, work.tokens);
     case 'copy': return copy(work.bytes);
-    case 'tta': return adapt(work.weights, work.method, work.batch);
+    case 'tta': return adapt(work);
   }
 };
 
-function multiply(m: number, k: number, n: number, transposeA: boolean, transposeB: boolean): Run {
-  const a = tf.randomUniform(transposeA ? [k, m] : [m, k]) as Tensor2D, b = tf.randomUniform(transposeB ? [n, k] : [k, n]) as Tensor2D;
-  // One value is read back so that nothing is put off.
-  return () => tf.tidy(() => { tf.slice(tf.matMul(a, b, transposeA, transposeB), [0, 0], [1, 1]).dataSync(); });
+type Product = Extract<Work, { kind: 'product' }>;
+
+function multiply({ m, k, n, ta = false, tb = false, times }: Product): Run {
+  const a = tf.randomUniform(ta ? [k, m] : [m, k]) as Tensor2D, b = tf.randomUniform(tb ? [n, k] : [k, n]) as Tensor2D;
+  return () => {
+    for (let i = 0; i < times; i++) tf.dispose(tf.matMul(a, b, ta, tb));
+  };
+}
+
+/** A layer of a checkpoint: its packed copy is made once. */
+function multiplyFrozen({ m, k, n, times }: Product): Run {
+  const folder = mkdtempSync(join(tmpdir(), 'graft-bench-')), path = join(folder, 'w');
+  writeFileSync(path, Float32Array.from({ length: n * k }, Math.random));
+  const file = openMapped(path), W = file.tensor(0, [n, k], 'F32') as Tensor2D, a = tf.randomUniform([m, k]);
+  file.close();
+  rmSync(folder, { recursive: true });
+  return () => {
+    for (let i = 0; i < times; i++) tf.dispose(linear(a, W));
+  };
 }
 
 /** A checkpoint with a fresh graft that classifies into six. */
@@ -48,16 +66,19 @@ async function open(model: string, method: string): Promise<Runtime> {
 }
 
 /** Random tokens of the given lengths, as the objective keeps its rows. */
-const examples = (lengths: readonly number[]): Example[] => lengths.map((length, i) => ({
+const texts = (lengths: readonly number[]): Example[] => lengths.map((length, i) => ({
   length, text: { ids: Array.from({ length }, (_, t) => 1000 + ((i * 7919 + t * 104729) % 29000)), types: new Array<number>(length).fill(0) }, label: i % 6, row: {},
 } as Example));
 
-async function train(model: string, batches: number[][], full: boolean): Promise<Run> {
+/** Grey images. */
+const photographs = (n: number): Example[] => Array.from({ length: n }, (_, i) => ({ length: 1, label: i % 6, image: { height: SIDE, width: SIDE, data: new Uint8Array(SIDE * SIDE * 3).fill(97 + i) } } as Example));
+
+async function train(model: string, batches: Example[][], full: boolean): Promise<Run> {
   const runtime = await open(model, full ? 'full' : 'lora'), objective = await loadObjective('classify');
   const optimiser = new Optimiser({ kind: 'adamw', weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, momentum: 0, nesterov: false });
   const p = { runtime, maxLength: 512, options: {}, seed: 0 } as unknown as Preparation;
-  const loops = batches.map((lengths) => new Loop(objective, examples(lengths), p, runtime.grafts[0], optimiser,
-    { batchSize: lengths.length, seed: 0, shuffle: false, totalSteps: 1e6, accumulate: 1, clip: 1, rate: () => 1e-4 }, () => {}));
+  const loops = batches.map((examples) => new Loop(objective, examples, p, runtime.grafts[0], optimiser,
+    { batchSize: examples.length, seed: 0, shuffle: false, totalSteps: 1e6, accumulate: 1, clip: 1, rate: () => 1e-4 }, () => {}));
   return () => loops.forEach((l) => l.step(0));
 }
 
@@ -65,7 +86,7 @@ async function evaluate(model: string, batches: number[][]): Promise<Run> {
   const runtime = await open(model, 'linear'), objective = await loadObjective('classify');
   const p = { runtime, maxLength: 512, options: {}, seed: 0 } as unknown as Preparation;
   return () => batches.forEach((lengths) => tf.tidy(() => {
-    const { inputs, targets } = objective.batch(examples(lengths), 0, p);
+    const { inputs, targets } = objective.batch(texts(lengths), 0, p);
     runtime.logits(inputs, {}, targets.positions).dataSync();
   }));
 }
@@ -86,15 +107,15 @@ function copy(bytes: number): Run {
   return () => to.set(from);
 }
 
-async function adapt(weights: string, name: string, batch: number): Promise<Run> {
+async function adapt({ weights, method: name, batch, size }: Extract<Work, { kind: 'tta' }>): Promise<Run> {
   const runtime = await openRuntime({ model: weights }), method = await loadTta(name);
   const config = Object.fromEntries(Object.entries(method.options).map(([key, o]) => [key, o.default]));
   const adaptation = method.start(new Source(runtime.model, runtime.weights, runtime.grafts, runtime.head!), config, 0);
-  const x = tf.randomUniform([batch, 32, 32, 3]) as Tensor4D;
+  const x = tf.randomUniform([batch, size, size, 3]) as Tensor4D;
   return () => tf.tidy(() => { adaptation.step(x).dataSync(); });
 }
 
-await useBackend(process.argv[3] as BackendName, { threads: Number(process.argv[2]), precision: process.argv[4] as 'f32' | 'bf16' | undefined });
+await useBackend(process.argv[3] as BackendName, { threads: Number(process.argv[2]), precision: process.argv[4] as 'f32' | 'bf16' });
 let run: Run = () => {};
 for await (const line of createInterface({ input: process.stdin })) {
   const asked = JSON.parse(line) as { open?: Work; run?: true };

@@ -1,17 +1,20 @@
 /** One piece of work that graft and its peers both do; what it is is said in full, so that either side can do it alone. */
-export type Work = { name: string; flop?: number; /** Read at least, where memory is the limit. */ bytes?: number } & (
-  /** C[m, n] = op(A) op(B); ta, tb: stored transposed. */
-  | { kind: 'product'; m: number; k: number; n: number; ta?: boolean; tb?: boolean }
-  /** One optimiser step for each batch, a list of its texts' lengths in tokens: LoRA r=8 on query and value, or everything. */
-  | { kind: 'train'; model: string; batches: number[][]; full?: boolean }
+export type Work = { name: string; flop?: number; /** Read at least, where memory is the limit. */ bytes?: number; /** f32 where it is not said; graft in f32 is then one more side. */ precision?: 'bf16' } & (
+  /** C[m, n] = op(A) op(B); ta, tb: stored transposed; so many times. frozen: B is a mapped weight. */
+  | { kind: 'product'; m: number; k: number; n: number; ta?: boolean; tb?: boolean; times: number; frozen?: boolean }
+  /** One optimiser step for each batch, a list of its texts' lengths in tokens, or one on so many images: LoRA r=8 on query and value, or everything. */
+  | { kind: 'train'; model: string; batches: number[][]; images?: number; full?: boolean }
   | { kind: 'evaluate'; model: string; batches: number[][] }
   /** So many tokens after a prompt of 16, one text, greedily. */
   | { kind: 'generate'; model: string; tokens: number }
   /** Bytes moved from one buffer to another: what memory allows. */
   | { kind: 'copy'; bytes: number }
-  /** One step of test-time adaptation of a CIFAR ResNet on a batch of images. */
-  | { kind: 'tta'; weights: string; method: string; batch: number }
+  /** One step of test-time adaptation of a CIFAR ResNet (one file), or of a Hugging Face one, on a batch of images. */
+  | { kind: 'tta'; weights: string; method: string; batch: number; size: number }
 );
+
+/** Pixels along a side of what ViT and ResNet-50 read. */
+export const SIDE = 224;
 
 /** Multiplications and additions of a text encoder's forward pass: d wide, `inner` inside the feed-forward layers. */
 export function encoderFlop({ d, inner, layers }: { d: number; inner: number; layers: number }, batches: number[][]): number {
