@@ -9,19 +9,23 @@
 namespace graft {
 namespace {
 
-/** Sums over all rows in fixed blocks, whose `width` results are then added in order: the same for any number of threads. */
-template <class Sum>
-void sumInBlocks(int64_t rows, int64_t width, double* out, const Sum& sum) {
-  const int64_t blocks = std::min<int64_t>(64, std::max<int64_t>(1, rows / 256));
-  Scratch scratch;
-  auto* partial = static_cast<double*>(scratch.bytes(blocks * width * 8));
-  parallelFor(blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; b++) sum(rows * b / blocks, rows * (b + 1) / blocks, partial + b * width);
-  });
-  std::fill(out, out + width, 0.0);
-  for (int64_t b = 0; b < blocks; b++)
-    for (int64_t i = 0; i < width; i++) out[i] += partial[b * width + i];
-}
+/** Fixed blocks of all rows, whose results (`width` doubles each) are then joined in order: the same for any number of threads. */
+struct Blocks {
+  const int64_t rows, width, count = std::min<int64_t>(64, std::max<int64_t>(1, rows / 256));
+  int64_t begin(int64_t b) const { return rows * b / count; }
+  int64_t size(int64_t b) const { return begin(b + 1) - begin(b); }
+
+  template <class Sum>
+  double* each(Scratch& scratch, const Sum& sum) const {
+    auto* partial = static_cast<double*>(scratch.bytes(count * width * 8));
+    parallelFor(count, 1, [&](int64_t first, int64_t end) {
+      Scratch own;
+      float* work = own.floats(width);
+      for (int64_t b = first; b < end; b++) sum(begin(b), size(b), work, partial + b * width);
+    });
+    return partial;
+  }
+};
 
 int64_t grain(int64_t C) { return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, C)); }
 
@@ -57,11 +61,15 @@ GRAFT_EXPORT(batchNormStatistics) {
   const float* x = args.f32(0, scratch, rows * C);
   if (C > 0 && rows == 0) fail("batch normalisation: statistics of no rows");
   float *mean = args.outF32(1, C), *variance = args.outF32(2, C);
-  auto* sums = static_cast<double*>(scratch.bytes(C * 8));
-  sumInBlocks(rows, C, sums, [&](int64_t begin, int64_t end, double* out) { columnSums(x + begin * C, x, end - begin, C, out); });
-  for (int64_t c = 0; c < C; c++) mean[c] = float(double(x[c]) + sums[c] / double(rows));
-  sumInBlocks(rows, C, sums, [&](int64_t begin, int64_t end, double* out) { columnSquares(x + begin * C, mean, end - begin, C, out); });
-  for (int64_t c = 0; c < C; c++) variance[c] = float(sums[c] / double(rows));
+  const Blocks blocks{rows, 2 * C};
+  const double* partial = blocks.each(scratch, [&](int64_t first, int64_t n, float* work, double* out) { columnMoments(x + first * C, n, C, work, out, out + C); });
+  for (int64_t c = 0; c < C; c++) {
+    double centre = 0, squares = 0;
+    for (int64_t b = 0; b < blocks.count; b++)
+      joinMoments(double(blocks.begin(b)), centre, squares, double(blocks.size(b)), partial[b * 2 * C + c], partial[b * 2 * C + C + c]);
+    mean[c] = float(centre);
+    variance[c] = float(squares / double(rows));
+  }
 }
 
 /** batchNormSums(x, dy, mean, sum, products): Σ dy and Σ dy (x - mean) per channel. */
@@ -71,13 +79,16 @@ GRAFT_EXPORT(batchNormSums) {
   const int64_t C = args.count(2), rows = C ? args.count(0) / C : 0;
   const float *x = args.f32(0, scratch, rows * C), *dy = args.f32(1, scratch, rows * C), *mean = args.f32(2, scratch, C);
   float *sum = args.outF32(3, C), *products = args.outF32(4, C);
-  auto* both = static_cast<double*>(scratch.bytes(2 * C * 8));
-  sumInBlocks(rows, 2 * C, both, [&](int64_t begin, int64_t end, double* out) {
-    columnProducts(x + begin * C, dy + begin * C, mean, end - begin, C, out, out + C);
+  const Blocks blocks{rows, 2 * C};
+  const double* partial = blocks.each(scratch, [&](int64_t first, int64_t n, float* work, double* out) {
+    columnProducts(x + first * C, dy + first * C, mean, n, C, work, out, out + C);
   });
   for (int64_t c = 0; c < C; c++) {
-    sum[c] = float(both[c]);
-    products[c] = float(both[C + c]);
+    double both[2] = {0, 0};
+    for (int64_t b = 0; b < blocks.count; b++)
+      for (int64_t i = 0; i < 2; i++) both[i] += partial[b * 2 * C + i * C + c];
+    sum[c] = float(both[0]);
+    products[c] = float(both[1]);
   }
 }
 

@@ -7,55 +7,43 @@ namespace GRAFT_ISA {
 
 static constexpr int64_t kRows = 128;  // summed in single precision, then carried on in double
 
-/** Adds to out[c] the sum of term(row·C + c, c), a vector; the last channels one by one through `one`. */
-template <class Vector, class One>
-static inline void sumColumns(int64_t rows, int64_t C, double* out, const Vector& term, const One& one) {
-  for (int64_t c = 0; c < C; c++) out[c] = 0;
-  for (int64_t top = 0; top < rows; top += kRows) {
-    const int64_t end = top + kRows < rows ? top + kRows : rows;
-    int64_t c = 0;
-    for (; c + kLanes <= C; c += kLanes) {
-      vf sum[2] = {};
-      int64_t r = top;
-      for (; r + 2 <= end; r += 2) {
-        sum[0] += term(r * C + c, c);
-        sum[1] += term((r + 1) * C + c, c);
-      }
-      if (r < end) sum[0] += term(r * C + c, c);
-      float lanes[kLanes];
-      store(lanes, sum[0] + sum[1]);
-      for (int i = 0; i < kLanes; i++) out[c + i] += double(lanes[i]);
-    }
-    for (; c < C; c++) {
-      float sum = 0;
-      for (int64_t r = top; r < end; r++) sum += one(r * C + c, c);
-      out[c] += double(sum);
-    }
+/** acc[c] += the sum of term(row, c) over rows [0, n), four rows at a time: memory is read in its order. */
+template <class Term>
+static inline __attribute__((always_inline)) void addRows(int64_t n, int64_t C, float* acc, const Term& term) {
+  int64_t r = 0;
+  for (; r + 4 <= n; r += 4)
+    for (int64_t c = 0; c < C; c++) acc[c] += (term(r, c) + term(r + 1, c)) + (term(r + 2, c) + term(r + 3, c));
+  for (; r < n; r++)
+    for (int64_t c = 0; c < C; c++) acc[c] += term(r, c);
+}
+
+void columnMoments(const float* __restrict x, int64_t rows, int64_t C, float* __restrict work, double* mean, double* squares) {
+  float* __restrict middle = work + C;
+  for (int64_t c = 0; c < C; c++) mean[c] = squares[c] = 0;
+  for (int64_t top = 0; top < rows; top += kRows, x += kRows * C) {
+    const int64_t n = rows - top < kRows ? rows - top : kRows;
+    for (int64_t c = 0; c < C; c++) work[c] = 0;
+    addRows(n, C, work, [=](int64_t r, int64_t c) __attribute__((always_inline)) { return x[r * C + c]; });
+    for (int64_t c = 0; c < C; c++) middle[c] = work[c] / float(n), work[c] = 0;
+    addRows(n, C, work, [=](int64_t r, int64_t c) __attribute__((always_inline)) { return (x[r * C + c] - middle[c]) * (x[r * C + c] - middle[c]); });
+    for (int64_t c = 0; c < C; c++) joinMoments(double(top), mean[c], squares[c], double(n), double(middle[c]), double(work[c]));
   }
 }
 
-void columnSums(const float* x, const float* shift, int64_t rows, int64_t C, double* sum) {
-  if (shift)
-    sumColumns(rows, C, sum, [=](int64_t i, int64_t c) { return load(x + i) - load(shift + c); }, [=](int64_t i, int64_t c) { return x[i] - shift[c]; });
-  else
-    sumColumns(rows, C, sum, [=](int64_t i, int64_t) { return load(x + i); }, [=](int64_t i, int64_t) { return x[i]; });
-}
-
-void columnSquares(const float* x, const float* mean, int64_t rows, int64_t C, double* squares) {
-  sumColumns(
-      rows, C, squares,
-      [=](int64_t i, int64_t c) {
-        const vf d = load(x + i) - load(mean + c);
-        return d * d;
-      },
-      [=](int64_t i, int64_t c) { return (x[i] - mean[c]) * (x[i] - mean[c]); });
-}
-
-void columnProducts(const float* x, const float* dy, const float* mean, int64_t rows, int64_t C, double* sum, double* products) {
-  columnSums(dy, nullptr, rows, C, sum);
-  sumColumns(
-      rows, C, products, [=](int64_t i, int64_t c) { return load(dy + i) * (load(x + i) - load(mean + c)); },
-      [=](int64_t i, int64_t c) { return dy[i] * (x[i] - mean[c]); });
+void columnProducts(const float* __restrict x, const float* __restrict dy, const float* __restrict mean, int64_t rows, int64_t C, float* __restrict work,
+                    double* sum, double* products) {
+  float* __restrict crossed = work + C;
+  for (int64_t c = 0; c < C; c++) sum[c] = products[c] = 0;
+  for (int64_t top = 0; top < rows; top += kRows, x += kRows * C, dy += kRows * C) {
+    const int64_t n = rows - top < kRows ? rows - top : kRows;
+    for (int64_t c = 0; c < C; c++) work[c] = crossed[c] = 0;
+    for (int64_t r = 0; r < n; r += 4) {
+      const int64_t here = n - r < 4 ? n - r : 4;
+      addRows(here, C, work, [=](int64_t i, int64_t c) __attribute__((always_inline)) { return dy[(r + i) * C + c]; });
+      addRows(here, C, crossed, [=](int64_t i, int64_t c) __attribute__((always_inline)) { return dy[(r + i) * C + c] * (x[(r + i) * C + c] - mean[c]); });
+    }
+    for (int64_t c = 0; c < C; c++) sum[c] += double(work[c]), products[c] += double(crossed[c]);
+  }
 }
 
 void affineRows(const float* x, const float* scale, const float* shift, int64_t rows, int64_t C, float* y) {

@@ -39,6 +39,7 @@ bool binaryLoopF32(int op, const float* a, const float* b, float* y, Rows r) {
     LOOP(float, float, GeluGrad, u * vgeluSlope(v))
     LOOP(float, float, GeluNewGrad, u * vgeluNewSlope(v))
     LOOP(float, float, SiluGrad, u * vsiluSlope(v))
+    LOOP(float, float, AddRelu, u + v > 0.f ? u + v : u + v != u + v ? u + v : 0.f)
     default: return false;
   }
 }

@@ -82,6 +82,9 @@ class Scratch {
   size_t block_, used_;
 };
 
+/** Mapped values that will not be read soon leave memory; they come back from the file when they are. */
+void forgetPages(const Buffer& x);
+
 // --- handles ------------------------------------------------------------------------------------------------------------------
 
 int32_t createBuffer(int64_t count, Storage storage);

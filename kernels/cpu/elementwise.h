@@ -15,7 +15,7 @@
 // GeluGrad(dy, x) and its like: the gradient of the activation from its input x, or output y for Relu, Sigmoid, Tanh, Elu.
 #define GRAFT_BINARY_OPS(V, C, S)                                                                                                \
   V(Add) V(Sub) V(Multiply) V(RealDiv) V(Maximum) V(Minimum) V(SquaredDifference) V(Prelu) V(EluGrad) V(ReluGrad) V(SigmoidGrad)  \
-  V(TanhGrad) V(GeluGrad) V(GeluNewGrad) V(SiluGrad)                                                                             \
+  V(TanhGrad) V(GeluGrad) V(GeluNewGrad) V(SiluGrad) V(AddRelu)                                                                            \
   C(Equal) C(NotEqual) C(Less) C(LessEqual) C(Greater) C(GreaterEqual) C(LogicalAnd) C(LogicalOr)                                \
   S(Pow) S(Mod) S(FloorDiv) S(Atan2) S(BitwiseAnd)
 

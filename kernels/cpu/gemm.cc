@@ -206,6 +206,7 @@ static const void* keptPacked(Buffer& x, const Operand& b, bool half, bool trans
     void* memory = std::aligned_alloc(64, size_t(std::max<int64_t>(bytes, 64)));
     if (!memory) return nullptr;
     packWhole(half, b, n, k, memory);
+    forgetPages(x);
     counters().packed += bytes;
     kept = {std::shared_ptr<void>(memory, [bytes](void* p) {
       std::free(p);

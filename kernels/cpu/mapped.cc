@@ -45,6 +45,12 @@ std::shared_ptr<Region> map(const std::string& path) {
 }
 }  // namespace
 
+void forgetPages(const Buffer& x) {
+  const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(x.data), end = begin + uintptr_t(x.count * sizeOf(x.storage));
+  const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
+  if (x.region && first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 }  // namespace graft
 
 /** mapOpen(path): a file number. */

@@ -18,6 +18,7 @@ export { batchNorm, batchNormTrain } from './ops/batch-norm.js';
 export { conv2d, type ConvOptions } from './ops/conv.js';
 export { embedding } from './ops/embedding.js';
 export { putRows } from './ops/put-rows.js';
+export { residual } from './ops/residual.js';
 export { rotary } from './ops/rotary.js';
 export { logSoftmax, softmax } from './ops/softmax.js';
 export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';

@@ -1,4 +1,4 @@
-import { tf, type Tensor } from '@graft/kernels';
+import { residual, tf, type Tensor } from '@graft/kernels';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import type { Forward } from './forward.js';
@@ -75,7 +75,7 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
     const [B, T] = tokens.x.shape as number[];
     const placed = tf.add(tokens.x, position(f, positions(f, tokens.x, places, firstPosition)));
     const kinds = types && segments > 1 ? tf.pad(types, [[0, 0], [T - types.shape[1], 0]]) : tf.zeros([B, T], 'int32');
-    return { ...tokens, x: drop(f, norm(f, tf.add(placed, type(f, kinds)))) };
+    return { ...tokens, x: drop(f, norm(f, residual(placed, type(f, kinds)))) };
   };
   const backbone = (f: Forward, batch: Batch): Features => {
     const tokens = f.stem(() => embed(f, batch as TextBatch));
@@ -108,9 +108,9 @@ function bertLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon
       const [q, k, v] = [query, key, value].map((run) => splitHeads(run(f, z), heads));
       return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: false, scale })));
     }, { stream: x, norm: (t) => norm1(f, t) });
-    const h = norm1(f, tf.add(attended, x));
+    const h = norm1(f, residual(attended, x));
     let mid: Tensor;
     const fed = feed(f, h, (z) => down(f, (mid = up(f, z, activation))), { stream: h, norm: (t) => norm2(f, t), mid: () => mid });
-    return norm2(f, tf.add(fed, h));
+    return norm2(f, residual(fed, h));
   });
 }

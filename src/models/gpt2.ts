@@ -1,4 +1,4 @@
-import { tf, type Tensor, type Tensor4D } from '@graft/kernels';
+import { residual, tf, type Tensor, type Tensor4D } from '@graft/kernels';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
@@ -61,9 +61,9 @@ function gpt2Layer(m: Modules, i: number, at: string, { d, heads, inner, epsilon
       const [q, k, v] = tf.split(qkv(f, z), 3, -1).map((t) => splitHeads(t, heads)) as [Tensor4D, Tensor4D, Tensor4D];
       return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: true, scale })));
     }, { stream: x });
-    const h = tf.add(attended, x);
+    const h = residual(attended, x);
     let mid: Tensor;
     const fed = feed(f, norm2(f, h), (z) => down(f, (mid = up(f, z, activation))), { stream: h, mid: () => mid });
-    return tf.add(fed, h);
+    return residual(fed, h);
   });
 }

@@ -1,4 +1,4 @@
-import { rotary, tf, type Tensor } from '@graft/kernels';
+import { residual, rotary, tf, type Tensor } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
@@ -83,9 +83,9 @@ function llamaLayer(m: Modules, i: number, at: string, { d, heads, kvHeads, head
       const v = splitHeads(value(f, z), kvHeads);
       return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: true, scale })));
     }, { stream: x });
-    const h = tf.add(attended, x);
+    const h = residual(attended, x);
     let mid: Tensor;
     const fed = feed(f, norm2(f, h), (z) => down(f, (mid = tf.mul(gate(f, z, activation), up(f, z)))), { stream: h, mid: () => mid });
-    return tf.add(fed, h);
+    return residual(fed, h);
   });
 }

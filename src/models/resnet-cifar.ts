@@ -1,4 +1,4 @@
-import { tf, type Tensor, type Tensor4D } from '@graft/kernels';
+import { residual, tf, type Tensor, type Tensor4D } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { count } from './config.js';
@@ -49,7 +49,7 @@ function basicBlock(m: Modules, i: number, at: string, from: number, to: number)
   const norm2 = m.norm(`${at}.bn2`, 'batch', to, EPSILON);
   return (f: Forward, x: Tensor): Tensor => block(f, x, (x) => {
     const y = norm2(f, conv2(f, tf.relu(norm1(f, conv1(f, x)))));
-    return tf.relu(tf.add(y, stride === 1 ? x : shortcut(x as Tensor4D, (to - from) / 2)));
+    return residual(y, stride === 1 ? x : shortcut(x as Tensor4D, (to - from) / 2), 'relu');
   });
 }
 

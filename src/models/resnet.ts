@@ -1,4 +1,4 @@
-import { activate, tf, type Activation, type Tensor, type Tensor4D } from '@graft/kernels';
+import { activate, residual, tf, type Activation, type Tensor, type Tensor4D } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { activationOf, count, counts } from './config.js';
@@ -68,6 +68,6 @@ function residualBlock(m: Modules, i: number, at: string, [from, to]: readonly [
   const shortcut = from !== to || stride !== 1 ? convNorm(m, `${at}.shortcut`, [from, to], 1, stride) : null;
   return (f: Forward, x: Tensor): Tensor => block(f, x, (x) => {
     const y = path.reduce((h, part, j) => part(f, j === 0 ? h : activate(h, activation)), x);
-    return activate(tf.add(y, shortcut ? shortcut(f, x) : x), activation);
+    return residual(y, shortcut ? shortcut(f, x) : x, activation);
   });
 }

@@ -1,4 +1,4 @@
-import { tf, type Tensor } from '@graft/kernels';
+import { residual, tf, type Tensor } from '@graft/kernels';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import type { Forward } from './forward.js';
@@ -76,9 +76,9 @@ function vitLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon,
       const [q, k, v] = [query, key, value].map((run) => splitHeads(run(f, z), heads));
       return project(f, joinHeads(attention(f, z, { q, k, v, keyMask: null, causal: false, scale })));
     }, { stream: x });
-    const h = tf.add(attended, x);
+    const h = residual(attended, x);
     let mid: Tensor;
     const fed = feed(f, norm2(f, h), (z) => down(f, (mid = up(f, z, activation))), { stream: h, mid: () => mid });
-    return tf.add(fed, h);
+    return residual(fed, h);
   });
 }

@@ -41,6 +41,7 @@ defineUnary<{ clipValueMin: number; clipValueMax: number }>('ClipByValue', undef
 for (const name of ['Add', 'Sub', 'Multiply', 'RealDiv', 'Maximum', 'Minimum', 'SquaredDifference', 'Pow', 'Mod', 'Atan2', 'BitwiseAnd']) defineBinary(name);
 for (const name of ['Equal', 'NotEqual', 'Less', 'LessEqual', 'Greater', 'GreaterEqual', 'LogicalAnd', 'LogicalOr']) defineBinary(name, 'bool');
 defineBinary('FloorDiv', 'int32');
+defineBinary('AddRelu', 'float32');
 defineBinary('Prelu', 'float32', 'x', 'alpha');
 defineBinary('EluGrad', 'float32', 'dy', 'y');
 for (const name of ['ReluGrad', 'SigmoidGrad', 'TanhGrad']) defineBinary(name, 'float32', 'dy', 'y');
