@@ -11,16 +11,16 @@ export interface MappedFile {
   readonly bytes: number;
   /** A float32 tensor over `length` stored values at `offset` (bytes). On graft-cpu the pages stay mapped and keep their dtype. */
   tensor(offset: number, shape: number[], dtype: StorageType): tf.Tensor;
-  /** A copy of the bytes of [offset, offset + length). */
-  read(offset: number, length: number): Uint8Array;
+  /** A copy of the bytes of [offset, offset + length), in new memory or at the start of `into`. */
+  read(offset: number, length: number, into?: Uint8Array): Uint8Array;
   close(): void;
 }
 
 /** Opens `path` for mapped reading. @throws the file system's own error when it cannot be opened. */
 export function openMapped(path: string): MappedFile {
   const fd = openSync(path, 'r');
-  const read = (offset: number, length: number): Uint8Array => {
-    const out = new Uint8Array(length);
+  const read = (offset: number, length: number, into?: Uint8Array): Uint8Array => {
+    const out = into?.subarray(0, length) ?? new Uint8Array(length);
     for (let done = 0; done < length;) {
       const n = readSync(fd, out, done, length - done, offset + done);
       if (n === 0) throw new Error(`${path}: ended ${length - done} bytes early`);

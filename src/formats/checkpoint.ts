@@ -86,8 +86,8 @@ export class Checkpoint {
   }
 
   /** A copy of the stored bytes, or of `count` of them from byte `start` on. */
-  read(name: string, start?: number, count?: number): Uint8Array {
-    return this.file(name).read(name, start, count);
+  read(name: string, start?: number, count?: number, into?: Uint8Array): Uint8Array {
+    return this.file(name).read(name, start, count, into);
   }
 
   /** The tensors of each weight file, in the order of their bytes. */

@@ -61,10 +61,10 @@ export class SafetensorsFile {
     return this.entries.has(name);
   }
 
-  /** A copy of the tensor's bytes, or of `count` of them from byte `start` on. */
-  read(name: string, start = 0, count?: number): Uint8Array {
+  /** A copy of the tensor's bytes, or of `count` of them from byte `start` on; in new memory or at the start of `into`. */
+  read(name: string, start = 0, count?: number, into?: Uint8Array): Uint8Array {
     const { offset, length } = this.entry(name);
-    return this.mapped().read(offset + start, Math.min(count ?? Infinity, length - start));
+    return this.mapped().read(offset + start, Math.min(count ?? Infinity, length - start), into);
   }
 
   /** Floats as float32 (F32, F16 and BF16 stay mapped where the backend can), integers and booleans as int32. The caller disposes it. */

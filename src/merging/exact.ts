@@ -11,7 +11,7 @@ import { checkFits, loadTensor, type Graft, type StoredTensor } from '../formats
 import type { Head, Model } from '../models/model.js';
 import { loadModel } from '../models/registry.js';
 import type { Site, Weights } from '../models/site.js';
-import { inPieces, type Outline, type Shard, type WholeModel } from './stream.js';
+import { storedBytes, type Outline, type Shard, type WholeModel } from './stream.js';
 
 /** Elements computed at once. */
 const BLOCK = 1 << 21;
@@ -178,19 +178,13 @@ class Folded implements WholeModel {
 
   *data({ name: written, dtype }: Outline): Iterable<Uint8Array> {
     const name = this.origin.get(written)!;
-    if (!this.touched(name)) return yield* this.stored(name);
+    if (!this.touched(name)) return yield* storedBytes(this.checkpoint, name);
     if (!isFloat(dtype)) {
       const replaced = this.replaced.get(name);
       if (!replaced) throw dataError(`${this.checkpoint.path}: '${name}' is ${dtype}; a change can be added to F32, F16, BF16 and F64 only`);
       return yield replaced.data;
     }
     for (const block of this.blocks(name)) yield encode(block, dtype as FloatDtype);
-  }
-
-  /** The stored bytes, piece by piece. */
-  private *stored(name: string): Iterable<Uint8Array> {
-    const { length } = this.checkpoint.info(name);
-    for (const [start, count] of inPieces(length)) yield this.checkpoint.read(name, start, count);
   }
 
   private touched(name: string): boolean {

@@ -8,6 +8,7 @@ const linear: MergingMethod<{ normalize: boolean }> = {
   paper: { title: 'Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference time', authors: 'Wortsman et al.', year: 2022, url: 'https://arxiv.org/abs/2203.05482' },
   options: { normalize: normalizeOption(true) },
   needsBase: false,
+  entrywise: true,
   merge: ({ models, weights }, { normalize }) => weightedSum(models, weights, normalize),
 };
 

@@ -22,6 +22,8 @@ export interface MergingMethod<C extends OptionValues = OptionValues> {
   paper: Paper | null;
   options: OptionSpecs;
   needsBase: boolean;
+  /** Each entry of the result depends on the same entry of the models alone: tensors are merged in pieces. */
+  entrywise?: boolean;
   /** Returns the merged tensor in new memory. */
   merge(tensors: Tensors, config: C): Float32Array;
   /** Makes one graft, maybe of another method, of grafts as such; what does so merges no weights. */

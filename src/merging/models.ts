@@ -24,7 +24,7 @@ export function mergeModels(merge: Merge): WholeModel {
     path: first.path, config: first.config, files: first.files,
     shards: () => first.shards(),
     *data(tensor) {
-      if (isFloat(tensor.dtype)) yield encode(merged(tensor, merge, tables, beneath), tensor.dtype);
+      if (isFloat(tensor.dtype)) for (const values of merged(tensor, merge, tables, beneath)) yield encode(values, tensor.dtype);
       else yield* first.data(tensor);
     },
     close: () => [base, ...models].forEach((m) => m?.close()),
@@ -47,22 +47,47 @@ function check(tensor: Outline, table: Outlines, first: WholeModel, model: Whole
   }
 }
 
-function merged(tensor: Outline, { base, models, method, weights, config }: Merge, tables: readonly Outlines[], beneath: Outlines | null): Float32Array {
+function* merged(tensor: Outline, { base, models, method, weights, config }: Merge, tables: readonly Outlines[], beneath: Outlines | null): Generator<Float32Array> {
   const holders = models.map((model, i) => ({ model, weight: weights[i], tensor: find(tables[i], tensor.name, models[0]) })).filter((h) => h.tensor !== undefined);
-  const values = holders.map((h) => floats(h.model, h.tensor!));
   const inBase = beneath && find(beneath, tensor.name, models[0]);
-  const own = holders.map((h) => h.weight);
-  if (holders.length < models.length || (method.needsBase && !inBase)) return weightedSum(values, own, true);
-  return method.merge({ name: common(models[0], tensor.name), base: inBase ? floats(base!, inBase) : null, models: values, weights: own }, config);
+  const own = holders.map((h) => h.weight), complete = holders.length === models.length && (!method.needsBase || inBase);
+  const sources = [...holders.map((h) => ({ model: h.model, tensor: h.tensor! })), ...(complete && inBase ? [{ model: base!, tensor: inBase }] : [])];
+  for (const values of !complete || method.entrywise ? together(sources.map((s) => pieces(s.model, s.tensor))) : [sources.map((s) => floats(s.model, s.tensor))]) {
+    const thetas = values.slice(0, holders.length);
+    yield complete ? method.merge({ name: common(models[0], tensor.name), base: values[holders.length] ?? null, models: thetas, weights: own }, config) : weightedSum(thetas, own, true);
+  }
+}
+
+/** Pieces of several tensors of one size, cut where any of them is. */
+function* together(streams: readonly Iterator<Float32Array>[]): Generator<Float32Array[]> {
+  let held: Float32Array[] = streams.map(() => new Float32Array(0));
+  for (;;) {
+    for (const [i, stream] of streams.entries()) {
+      if (held[i].length > 0) continue;
+      const { value, done } = stream.next();
+      if (done) return;
+      held[i] = value;
+    }
+    const n = Math.min(...held.map((h) => h.length));
+    yield held.map((h) => h.subarray(0, n));
+    held = held.map((h) => h.subarray(n));
+  }
+}
+
+/** The tensor as float32, piece by piece. */
+function* pieces(model: WholeModel, tensor: Outline): Generator<Float32Array> {
+  for (const piece of model.data(tensor)) {
+    const values = decode(piece, tensor.dtype);
+    if (!(values instanceof Float32Array)) throw dataError(`${model.path}: '${tensor.name}' is ${tensor.dtype} here and a float elsewhere`);
+    if (values.length > 0) yield values;
+  }
 }
 
 /** The whole tensor as float32. */
 export function floats(model: WholeModel, tensor: Outline): Float32Array {
   const out = new Float32Array(tensor.shape.reduce((a, b) => a * b, 1));
   let at = 0;
-  for (const piece of model.data(tensor)) {
-    const values = decode(piece, tensor.dtype);
-    if (!(values instanceof Float32Array)) throw dataError(`${model.path}: '${tensor.name}' is ${tensor.dtype} here and a float elsewhere`);
+  for (const values of pieces(model, tensor)) {
     out.set(values, at);
     at += values.length;
   }

@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path';
 import { usageError } from '../errors.js';
-import type { ModelConfig } from '../formats/checkpoint.js';
+import type { Checkpoint, ModelConfig } from '../formats/checkpoint.js';
 import { byteLength, type FloatDtype, type StoredDtype } from '../formats/dtype.js';
 import { isDirectory } from '../formats/input.js';
 import { copyInto, writeDirectory, writeOutput } from '../formats/output.js';
@@ -20,17 +20,18 @@ export interface WholeModel {
   /** What lies beside the weights, config.json among it; empty for a model that is one file. */
   readonly files: readonly string[];
   shards(): Shard[];
-  /** The tensor's bytes, in pieces. */
+  /** The tensor's bytes, in pieces that may be overwritten when the next is asked for. */
   data(tensor: Outline): Iterable<Uint8Array>;
   close(): void;
 }
 
-/** Bytes read at once. */
-const PIECE = 1 << 23;
+/** Bytes read at once: what is written next should still be in the processor's cache. */
+const PIECE = 1 << 20;
 
-/** [start, count] of the pieces of `length` bytes. */
-export function* inPieces(length: number): Generator<[number, number]> {
-  for (let start = 0; start < length; start += PIECE) yield [start, Math.min(PIECE, length - start)];
+/** A stored tensor's bytes, piece by piece in the same memory. */
+export function* storedBytes(checkpoint: Checkpoint, name: string): Generator<Uint8Array> {
+  const { length } = checkpoint.info(name), memory = new Uint8Array(Math.min(PIECE, length));
+  for (let start = 0; start < length; start += PIECE) yield checkpoint.read(name, start, PIECE, memory);
 }
 
 /**

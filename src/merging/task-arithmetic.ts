@@ -8,6 +8,7 @@ const taskArithmetic: MergingMethod<{ lambda: number; normalize: boolean }> = {
   paper: { title: 'Editing Models with Task Arithmetic', authors: 'Ilharco et al.', year: 2023, url: 'https://arxiv.org/abs/2212.04089' },
   options: { lambda: lambdaOption, normalize: normalizeOption(false) },
   needsBase: true,
+  entrywise: true,
   merge: (t, { lambda, normalize }) => addTo(t.base!, weightedSum(taskVectors(t), t.weights, normalize), lambda),
 };
 
