@@ -1,4 +1,4 @@
-import { Rng } from '@graft/kernels';
+import { Rng, weightedSum as entrywiseSum } from '@graft/kernels';
 import type { Tensors } from './method.js';
 
 /** τ_i = θ_i − θ₀. */
@@ -47,21 +47,7 @@ function rescaled(tau: Float32Array, density: number, rescale: Rescale, former: 
 export function weightedSum(taus: readonly Float32Array[], weights: readonly number[], normalize: boolean): Float32Array {
   const total = weights.reduce((a, b) => a + b, 0);
   const divisor = normalize && Math.abs(total) >= 1e-8 ? total : 1;
-  const out = new Float32Array(taus[0].length), sums = new Float64Array(Math.min(RUN, out.length));
-  for (let from = 0; from < out.length; from += RUN) {
-    const n = Math.min(RUN, out.length - from);
-    sums.fill(0);
-    taus.forEach((tau, i) => addRun(sums, tau, from, n, weights[i]));
-    for (let j = 0; j < n; j++) out[from + j] = sums[j] / divisor;
-  }
-  return out;
-}
-
-/** Entries that are summed together: their sums stay in the processor's cache. */
-const RUN = 4096;
-
-function addRun(sums: Float64Array, tau: Float32Array, from: number, n: number, weight: number): void {
-  for (let j = 0; j < n; j++) sums[j] += weight * tau[from + j];
+  return entrywiseSum(taus, weights, divisor);
 }
 
 /** Elects the sign of Σ w_i τ_i and sums the entries that agree, divided by their weights if `normalize` (TIES, steps 2 and 3). */
