@@ -1,6 +1,6 @@
-import { crossEntropy, scoped, sumOfSquares, tf, variableGradients, type Scalar, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
+import { crossEntropy, scoped, tf, type Scalar, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D, type Variable } from '@graft/kernels';
+import { alongDirection, gradientsOf, move, remembered } from './mixed-derivative.js';
 import type { Network } from './network.js';
-import type { Gradients } from './optimiser.js';
 
 type Variables = ReadonlyMap<string, Variable>;
 
@@ -15,21 +15,13 @@ export interface Episode {
 /** L_in = ‖t - f_θ(x)‖² / (n d). */
 export const distillation = (t: Tensor, f: Tensor): Scalar => tf.mean(tf.squaredDifference(t, f)) as Scalar;
 
-/** θ ← θ + by · g. */
-function move(theta: Variables, g: Gradients, by: number): void {
-  for (const [name, v] of theta) if (g.has(name)) tf.tidy(() => v.assign(tf.add(v, tf.mul(g.get(name)!, by))));
-}
-
 /** θ ← θ - α ∇_θ L_in(θ) for a fixed target, theta some of the network's own tensors. */
 export function innerStep(network: Network, theta: Variables, x: Tensor4D, t: Tensor, alpha: number): void {
   scoped(() => move(theta, innerGradients(network, theta, x, () => t), -alpha));
 }
 
-function innerGradients(network: Network, params: Variables, x: Tensor4D, target: () => Tensor): Map<string, Tensor> {
-  const { value, grads } = variableGradients(() => distillation(target(), network.predict(x).features), [...params.values()]);
-  value.dispose();
-  return new Map([...params].flatMap(([name, v]): [string, Tensor][] => (grads.has(v) ? [[name, grads.get(v)!]] : [])));
-}
+const innerGradients = (network: Network, params: Variables, x: Tensor4D, target: () => Tensor): Map<string, Tensor> =>
+  gradientsOf(params, () => distillation(target(), network.predict(x).features));
 
 /**
  * Gradients of the outer loss L = CE(h(f_θ′(x_Q)), y_Q) after the inner step θ′ = θ - α ∇_θ L_in(θ, φ), with respect to the network's
@@ -40,8 +32,7 @@ function innerGradients(network: Network, params: Variables, x: Tensor4D, target
  * @returns gradients by name, those of φ as `phi` names them, and the loss; within a scope of the caller's
  */
 export function metaGradients(network: Network, theta: Variables, phi: Variables, { support, query, target }: Episode, alpha: number, firstOrder: boolean): { theta: Map<string, Tensor>; phi: Map<string, Tensor>; loss: Tensor } {
-  const start = [...theta.values()].map((v) => tf.mul(v, 1));
-  const restore = (): void => [...theta.values()].forEach((v, i) => v.assign(tf.mul(start[i], 1)));
+  const restore = remembered(theta);
   innerStep(network, theta, support, target(), alpha);
   const { grads, kept: loss } = network.gradients(() => {
     const l = tf.mean(crossEntropy(network.logits(query.pixels), query.labels));
@@ -49,19 +40,12 @@ export function metaGradients(network: Network, theta: Variables, phi: Variables
   });
   restore();
   const q = new Map([...grads].filter(([name]) => theta.has(name)));
-  const norm = Math.sqrt(sumOfSquares(q.values()).dataSync()[0]);
-  if (firstOrder || alpha === 0 || norm === 0) return { theta: grads, phi: new Map(), loss };
-  const epsilon = 0.01 / norm, both = new Map([...theta, ...phi]);
-  const [plus, minus] = [epsilon, -epsilon].map((by) => {
-    move(theta, q, by);
-    const found = innerGradients(network, both, support, target);
-    restore();
-    return found;
-  });
-  const through = (name: string): Tensor => tf.mul(tf.sub(plus.get(name)!, minus.get(name)!), -alpha / (2 * epsilon));
+  if (firstOrder || alpha === 0) return { theta: grads, phi: new Map(), loss };
+  const slope = alongDirection(theta, q, () => innerGradients(network, new Map([...theta, ...phi]), support, target));
+  const through = (name: string): Tensor => tf.mul(slope.get(name)!, -alpha);
   return {
-    theta: new Map([...grads].map(([name, g]): [string, Tensor] => [name, plus.has(name) ? tf.add(g, through(name)) : g])),
-    phi: new Map([...phi.keys()].filter((name) => plus.has(name)).map((name): [string, Tensor] => [name, through(name)])),
+    theta: new Map([...grads].map(([name, g]): [string, Tensor] => [name, slope.has(name) ? tf.add(g, through(name)) : g])),
+    phi: new Map([...phi.keys()].filter((name) => slope.has(name)).map((name): [string, Tensor] => [name, through(name)])),
     loss,
   };
 }

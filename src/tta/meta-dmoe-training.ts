@@ -1,8 +1,8 @@
 import { crossEntropy, layerNorm, linear, Rng, scoped, tf, variableGradients, type Scalar, type Tensor, type Tensor1D, type Tensor2D, type Tensor3D, type Tensor4D, type Variable } from '@graft/kernels';
 import { dataError, usageError } from '../errors.js';
 import { aggregate, newAggregator, withoutExpert, type AggregatorParams } from './aggregator.js';
+import type { Domains } from './domains.js';
 import { metaGradients } from './meta-distill.js';
-import type { SourceBatch } from './method.js';
 import type { Network, Source } from './network.js';
 import { adam, prefixed, type Gradients } from './optimiser.js';
 import { STORED } from './statistics.js';
@@ -17,27 +17,6 @@ export const extractor = (source: Source, network: Network): Map<string, Variabl
 
 /** [B, M, d] of images [B, H, W, 3]. */
 export const expertFeatures = (experts: readonly Network[], x: Tensor4D): Tensor3D => tf.stack(experts.map((e) => e.predict(x).features), 1) as Tensor3D;
-
-/** The source images by domain. */
-export class Domains {
-  readonly pixels: Tensor4D;
-  readonly labels: Int32Array;
-  /** Rows of each domain. */
-  readonly rows: number[][];
-
-  constructor(batches: readonly SourceBatch[]) {
-    this.pixels = tf.concat(batches.map((b) => b.pixels), 0);
-    this.labels = Int32Array.from(batches.flatMap((b) => [...b.labels!.dataSync()]));
-    const byName = new Map<string, number[]>();
-    batches.flatMap((b) => b.domains!).forEach((name, i) => byName.set(name, [...(byName.get(name) ?? []), i]));
-    this.rows = [...byName.values()];
-  }
-
-  take(rows: readonly number[]): { pixels: Tensor4D; labels: Tensor1D } {
-    const chosen = tf.tensor1d(rows as number[], 'int32');
-    return { pixels: tf.gather(this.pixels, chosen), labels: tf.tensor1d(rows.map((r) => this.labels[r]), 'int32') };
-  }
-}
 
 const BATCH = 64;
 

@@ -1,7 +1,8 @@
 import { tf, type Tensor } from '@graft/kernels';
 import { aggregate } from './aggregator.js';
+import { Domains } from './domains.js';
 import { innerStep } from './meta-distill.js';
-import { Domains, expertFeatures, extractor, train, type Config } from './meta-dmoe-training.js';
+import { expertFeatures, extractor, train, type Config } from './meta-dmoe-training.js';
 import type { TtaMethod } from './method.js';
 import { assign, prefixed } from './optimiser.js';
 import { sourceOption } from './prepared.js';

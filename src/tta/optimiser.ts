@@ -14,7 +14,7 @@ export interface Optimiser {
   dispose(): void;
 }
 
-type Update = (param: Variable, grad: Tensor, moments: readonly Variable[], step: number) => void;
+type Update = (param: Variable, grad: Tensor, moments: readonly Variable[], step: number, name: string) => void;
 
 /** An optimiser whose state lies under `name`: the number of steps, and a set of tensors for each of `moments`. */
 function optimiser(name: string, params: Variables, moments: readonly string[], update: Update): Optimiser {
@@ -23,7 +23,7 @@ function optimiser(name: string, params: Variables, moments: readonly string[], 
   return {
     step(grads) {
       steps++;
-      for (const [n, p] of params) if (grads.has(n)) update(p, grads.get(n)!, held.map(({ values }) => values.get(n)!), steps);
+      for (const [n, p] of params) if (grads.has(n)) update(p, grads.get(n)!, held.map(({ values }) => values.get(n)!), steps, n);
     },
     reset() {
       steps = 0;
@@ -57,9 +57,12 @@ export const adamOptions = (lr: number) => ({
 
 export type AdamConfig = { lr: number; beta1: number; beta2: number };
 
-/** `rates` is read at every step, so that a schedule may change them. */
-export const adam = (params: Variables, rates: AdamConfig): Optimiser =>
-  optimiser('adam', params, ['m', 'v'], (p, g, [m, v], step) => adamwStep(p, g, m, v, { lr: rates.lr, beta1: rates.beta1, beta2: rates.beta2, epsilon: 1e-8, weightDecay: 0, step }));
+/**
+ * `rates` is read at every step, so that a schedule may change them.
+ * @param rateOf the learning rate of a tensor by its name; the same for all without it
+ */
+export const adam = (params: Variables, rates: AdamConfig, rateOf = (_name: string): number => rates.lr): Optimiser =>
+  optimiser('adam', params, ['m', 'v'], (p, g, [m, v], step, name) => adamwStep(p, g, m, v, { lr: rateOf(name), beta1: rates.beta1, beta2: rates.beta2, epsilon: 1e-8, weightDecay: 0, step }));
 
 /** The options of SGD. */
 export const sgdOptions = (lr: number, momentum: number) => ({

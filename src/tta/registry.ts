@@ -24,6 +24,8 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   cafa: () => import('./cafa.js'),
   vdp: () => import('./vdp.js'),
   'meta-dmoe': () => import('./meta-dmoe.js'),
+  itta: () => import('./itta.js'),
+  vida: () => import('./vida.js'),
 };
 
 export const ttaNames = (): string[] => Object.keys(METHODS);

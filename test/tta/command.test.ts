@@ -46,6 +46,7 @@ const OPTIONS: Record<string, string> = {
   tent: '--lr 0.01', cotta: '--lr 0.01 --p-th 1.01 --n-aug 2 --restore 0.1', eata: '--lr 0.01 --margin 1 --similarity 2', sar: '--lr 0.05 --margin 1',
   memo: '--copies 2', t3a: '--supports 2', rotta: '--lr 0.01 --memory 6 --every 3', note: '--lr 0.01 --memory 6 --every 3', shot: '--lr 0.01', cafa: '--lr 0.01 --epsilon 0.1', vdp: '--lr 0.01 --p-th 1.01 --n-aug 2 --shift 0',
   'meta-dmoe': '--experts 2 --heads 4 --support 3 --inner-lr 0.1 --meta-steps 1 --expert-epochs 1 --aggregator-epochs 1', core: '--lr 0.01',
+  vida: '--lr 0.01 --vida-lr 0.01 --n-aug 2 --high 4', itta: '--lr 0.01 --eta 1 --source-steps 1 --per-domain 3',
 };
 
 test('predictions come with the columns results are grouped by, batch by batch', async () => {

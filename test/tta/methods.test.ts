@@ -34,6 +34,8 @@ const LIVELY: Record<string, Record<string, number>> = {
   'meta-dmoe': { experts: 2, heads: 4, support: 3, innerLr: 0.1, metaSteps: 2, expertEpochs: 1, aggregatorEpochs: 1 },
   rmt: { lr: 0.01, warmUp: 12 },
   adanpc: { neighbours: 3 },
+  vida: { high: 4, nAug: 2, lr: 0.01, vidaLr: 0.01, warmUpLr: 0.01 },
+  itta: { sourceSteps: 2, perDomain: 3, sourceLr: 0.01, lossLr: 0.01, lr: 0.01, eta: 1 },
 };
 const values = (state: ReadonlyMap<string, Tensor>, prefix = ''): Map<string, number[]> =>
   new Map([...state].filter(([n]) => n.startsWith(prefix)).map(([n, t]) => [n.slice(prefix.length), [...t.dataSync()]]));

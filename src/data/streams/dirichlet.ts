@@ -1,4 +1,5 @@
 import type { Rng } from '@graft/kernels/random';
+import { gamma } from '../../deviates.js';
 import { byLabel } from './stream.js';
 
 /** No chunk of the stream may be shorter. */
@@ -53,14 +54,4 @@ function dirichlet(n: number, delta: number, rng: Rng): number[] {
   const draws = Array.from({ length: n }, () => gamma(delta, rng));
   const sum = draws.reduce((a, b) => a + b, 0);
   return sum > 0 ? draws.map((d) => d / sum) : draws.map((_, i) => (i === 0 ? 1 : 0));
-}
-
-/** A gamma deviate (Marsaglia and Tsang 2000; for shapes below 1 through shape + 1). */
-function gamma(shape: number, rng: Rng): number {
-  if (shape < 1) return gamma(shape + 1, rng) * (1 - rng.uniform()) ** (1 / shape);
-  const d = shape - 1 / 3, c = 1 / Math.sqrt(9 * d);
-  for (;;) {
-    const x = rng.normal(), v = (1 + c * x) ** 3;
-    if (v > 0 && Math.log(1 - rng.uniform()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
-  }
 }
