@@ -28,7 +28,7 @@ export const consistency = (w: ReadonlyMap<string, Tensor>, z: Tensor2D, mixed: 
 
 type Prediction = ReturnType<Network['predict']>;
 
-/** A model that runs images beside what MixStyle makes of them. */
+/** A model that runs images beside what MixStyle makes of them, from where it does so on, in one batch. */
 export class Styled {
   readonly source: Source;
   private mix: Mix | null = null;
@@ -39,17 +39,18 @@ export class Styled {
    */
   constructor(source: Source, blocks: boolean, tensors?: ReadonlyMap<string, Tensor>) {
     this.source = withStages(source, (y, site, pass) => {
-      const mixed = this.mix?.after === site.name ? mixStyle(y, this.mix) : y;
-      return blocks ? chain(mixed, blockName(site), BLOCK_DEPTH, (name) => pass.weight(name)) : mixed;
+      const all = this.mix?.after === site.name ? tf.concat([y, mixStyle(y, this.mix)], 0) : y;
+      return blocks ? chain(all, blockName(site), BLOCK_DEPTH, (name) => pass.weight(name)) : all;
     }, tensors);
   }
 
   /** The images, and the same mixed. */
   both(network: Network, x: Tensor4D, mix: Mix): [Prediction, Prediction] {
-    const plain = network.predict(x);
     this.mix = mix;
     try {
-      return [plain, network.predict(x)];
+      const { features, logits } = network.predict(x), halves = (t: Tensor2D): Tensor2D[] => tf.split(t, 2, 0);
+      const [[z, mixed], [logitsZ, logitsMixed]] = [halves(features), halves(logits)];
+      return [{ features: z, logits: logitsZ }, { features: mixed, logits: logitsMixed }];
     } finally {
       this.mix = null;
     }
