@@ -14,6 +14,7 @@ export { linear, type LinearOptions } from './ops/linear.js';
 export { lowRank } from './ops/low-rank.js';
 export { attendsApart, attention, type AttentionOptions } from './ops/attention.js';
 export { layerNorm, rmsNorm } from './ops/norm.js';
+export { groupNorm } from './ops/group-norm.js';
 export { batchNorm, batchNormTrain } from './ops/batch-norm.js';
 export { conv2d, type ConvOptions } from './ops/conv.js';
 export { embedding } from './ops/embedding.js';
