@@ -30,6 +30,10 @@ function randomBatch(model: Model): Batch {
     const [H, W] = model.imageSize ?? [32, 32];
     return { kind: 'image', pixels: tf.tensor4d(Float32Array.from({ length: 2 * H * W * 3 }, () => rng.uniform()), [2, H, W, 3]) };
   }
+  if (model.input === 'noise') {
+    const [H, W] = model.imageSize!, shape: [number, number, number, number] = [2, H, W, model.hiddenSize];
+    return { kind: 'noise', x: tf.tensor4d(Float32Array.from({ length: 2 * H * W * model.hiddenSize }, () => rng.normal()), shape), t: tf.tensor1d([1, 100]) };
+  }
   const words = model.sites.find((s) => s.kind === 'embedding')!.dimIn;
   const T = 8;
   return { kind: 'text', ids: tf.tensor2d(Int32Array.from({ length: 2 * T }, () => rng.integer(words)), [2, T], 'int32'), mask: tf.ones([2, T]) as tf.Tensor2D };

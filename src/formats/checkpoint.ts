@@ -13,6 +13,9 @@ export type ModelConfig = { model_type: string } & Record<string, unknown>;
 
 const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
+/** diffusers' names for what Transformers calls model_type and for the file of weights. */
+const DIFFUSERS: Record<string, string> = { UNet2DConditionModel: 'unet-2d-condition' };
+const DIFFUSERS_WEIGHTS = 'diffusion_pytorch_model.safetensors';
 /** Files that hold weights in one form or another; everything else in a checkpoint belongs to its tokenizer, processor or author. */
 const WEIGHT_FILE = /\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|h5|msgpack|onnx|ot|gguf|ckpt)$/;
 /** config.json keys, by architecture, that decide the shapes of a graft. */
@@ -32,10 +35,12 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     .map((e) => join(path, e.name)).sort();
   if (!existsSync(join(path, 'config.json'))) throw inputError(`${path}: has no config.json; a checkpoint directory in the Hugging Face layout is expected`);
   const config = readJson(join(path, 'config.json'));
+  config.model_type ??= DIFFUSERS[String(config._class_name)];
   if (typeof config.model_type !== 'string') throw dataError(`${join(path, 'config.json')}: names no model_type`);
-  if (existsSync(join(path, WEIGHTS))) {
-    const file = openSafetensors(join(path, WEIGHTS));
-    return new Checkpoint(path, config as ModelConfig, whereabouts([...file.entries.keys()], WEIGHTS), new Map([[WEIGHTS, file]]), files);
+  const weights = [WEIGHTS, DIFFUSERS_WEIGHTS].find((name) => existsSync(join(path, name)));
+  if (weights) {
+    const file = openSafetensors(join(path, weights));
+    return new Checkpoint(path, config as ModelConfig, whereabouts([...file.entries.keys()], weights), new Map([[weights, file]]), files);
   }
   if (existsSync(join(path, INDEX))) return new Checkpoint(path, config as ModelConfig, readIndex(path), new Map(), files);
   const pickled = readdirSync(path).find((f) => /^pytorch_model.*\.bin$/.test(f));

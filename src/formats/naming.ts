@@ -40,11 +40,11 @@ export function isPrefixed(type: string, names: Iterable<string>): boolean {
 /** The class that has this head, e.g. BertForSequenceClassification. Undefined where the family is not known. */
 export function headClass(type: string, { task }: Head): string | undefined {
   const stem = FAMILIES[type]?.stem;
-  const ends: Record<Head['task'], string> = {
+  const ends: Partial<Record<Head['task'], string>> = {
     classify: type === 'vit' ? 'ForImageClassification' : 'ForSequenceClassification', regress: 'ForSequenceClassification', tag: 'ForTokenClassification',
     mlm: 'ForMaskedLM', clm: type === 'gpt2' ? 'LMHeadModel' : 'ForCausalLM',
   };
-  return stem && stem + ends[task];
+  return stem && ends[task] && stem + ends[task];
 }
 
 /** The graft with its modules named as in the checkpoint: adapters made on a bare body fit the same body under a head, and back. */

@@ -60,6 +60,7 @@ function withoutLabels(inputs: Batch): DataBatch {
 
 async function plainInputs(rows: Row[], first: number, p: Preparation): Promise<Batch> {
   const { model } = p.runtime;
+  if (model.input === 'noise') throw usageError('statistics of a diffusion model need --objective diffusion, which adds the noise');
   if (model.input === 'text') return padBatch(rows.map((row, i) => p.runtime.tokenizer.encode(textOf(row, 'text', p, first + i), row.text_pair as string | undefined, p.maxLength)), p.runtime.tokenizer.padId);
   const shape = rawShape(p.table.schema.fields.find((f) => f.name === 'image')?.metadata);
   return tensorOf(await Promise.all(rows.map((row, i) => fittedPixels(row.image, shape, model.imageSize ?? null, where(p, first + i)))));
@@ -108,12 +109,16 @@ export async function sameInputs(data: Data, sites: readonly Site[], keep: Keep)
   throw dataError('the data has no rows');
 }
 
+function examplesOf(inputs: Batch): number {
+  return (inputs.kind === 'text' ? inputs.ids : inputs.kind === 'image' ? inputs.pixels : inputs.x).shape[0];
+}
+
 /**
  * Runs one batch through the frozen model and hands over the input of each wanted site while it is computed, as rows [m, dimIn] of
  * the kept positions: no more than one layer's activations are held at a time. Frees the batch.
  */
 export function observeInputs(runtime: Runtime, batch: DataBatch, keep: Uint8Array | null, wanted: (site: Site) => boolean, each: (site: Site, X: Float32Array, lengths: number[]) => void): void {
-  const examples = (batch.inputs.kind === 'text' ? batch.inputs.ids : batch.inputs.pixels).shape[0];
+  const examples = examplesOf(batch.inputs);
   const observe = (site: Site, x: Tensor): void => {
     if (!wanted(site)) return;
     const { X, lengths } = keptRows(x, keep, examples);

@@ -8,14 +8,14 @@ export interface BlankTensor { name: string; shape: number[]; values: Float32Arr
 
 /**
  * The tensors of a model that nobody has trained, as its architecture starts: in Transformers dense weights, tables and whatever belongs
- * to no site N(0, initializer_range²), in convolutional networks weights Kaiming-uniform; norms 1 and 0. Image classifiers have their
+ * to no site N(0, initializer_range²), in convolutional networks weights Kaiming-uniform and tables N(0, 1); norms 1 and 0. Image classifiers have their
  * head where config.json counts classes. Each tensor is drawn from (seed, name).
  */
 export async function blankModel(config: ModelConfig, seed: number): Promise<BlankTensor[]> {
   const path = 'config.json';
   const model = await loadModel({ path: '.', config, blank: true, has: () => false, info: (name) => { throw dataError(`${path}: a blank model has no tensor '${name}'`); } });
   const std = Number(config.initializer_range ?? 0.02);
-  const kaiming = !model.sites.some((s) => s.kind === 'attention');
+  const kaiming = model.input === 'noise' || !model.sites.some((s) => s.kind === 'attention');
   const tensors = new Map<string, BlankTensor>();
   const fill = (name: string | undefined, shape: number[], draw: (rng: Rng) => number): void => {
     if (name === undefined || tensors.has(name)) return;
@@ -28,7 +28,7 @@ export async function blankModel(config: ModelConfig, seed: number): Promise<Bla
     const weight = (rng: Rng): number => (kaiming ? rng.uniform(-1, 1) * Math.sqrt(3 / fanIn) : rng.normal(0, std));
     if (s.kind === 'linear') fill(s.weight, s.transposed ? [s.dimIn, s.dimOut] : [s.dimOut, s.dimIn], weight);
     if (s.kind === 'conv') fill(s.weight, [s.dimOut, s.dimIn, ...s.conv!.kernel], weight);
-    if (s.kind === 'embedding') fill(s.weight, [s.dimIn, s.dimOut], weight);
+    if (s.kind === 'embedding') fill(s.weight, [s.dimIn, s.dimOut], kaiming ? (rng) => rng.normal() : weight);
     if (s.kind === 'norm') {
       fill(s.weight, [s.dimOut], () => 1);
       if (s.norm!.type === 'batch') {

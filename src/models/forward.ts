@@ -1,4 +1,4 @@
-import { activate, attention, batchNorm, conv2d, dropout, dropoutMask, embedding, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { activate, attention, batchNorm, conv2d, dropout, dropoutMask, embedding, groupNorm, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import type { AttentionInput, Pass, Past, Site, SiteCall, Tokens, Weights } from './site.js';
 
@@ -145,9 +145,10 @@ export class Forward implements Pass {
 
   private normalise(site: Site, x: Tensor): Tensor {
     const gamma = this.weight(site.weight!) as Tensor1D;
-    const { type, epsilon } = site.norm!;
+    const { type, epsilon, groups } = site.norm!;
     if (type === 'rms') return rmsNorm(x, gamma, epsilon);
     const beta = this.weight(site.bias!) as Tensor1D;
+    if (type === 'group') return groupNorm(x as Tensor4D, gamma, beta, groups!, epsilon);
     if (type === 'layer') return layerNorm(x, gamma, beta, epsilon);
     const stat = (s: string): Tensor1D => this.weight(`${site.name}.${s}`) as Tensor1D;
     return batchNorm(x as Tensor4D, stat('running_mean'), stat('running_var'), gamma, beta, epsilon);

@@ -66,8 +66,8 @@ export function ownHead(checkpoint: Headers, layouts: HeadLayouts, width: Partia
 
 function describe(checkpoint: Headers, task: Head['task'], width: string | undefined): Head | null {
   if (task === 'mlm' || task === 'clm') return { task };
-  if (width === undefined || !checkpoint.has(width)) return null;
-  const n = checkpoint.info(width).shape[0];
+  if (width === undefined || !checkpoint.has(width)) return task === 'diffusion' ? { task, labels: [] } : null;
+  const n = checkpoint.info(width).shape[0] - (task === 'diffusion' ? 1 : 0); // the last condition is none
   if (task === 'classify' && n === 1) return { task: 'regress' };
   const names = (checkpoint.config.id2label ?? {}) as Record<string, unknown>;
   return { task, labels: Array.from({ length: n }, (_, i) => (typeof names[i] === 'string' ? names[i] : `LABEL_${i}`)) };

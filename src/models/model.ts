@@ -1,4 +1,4 @@
-import type { Tensor, Tensor2D, Tensor4D } from '@graft/kernels';
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '@graft/kernels';
 import type { Forward } from './forward.js';
 import type { Site } from './site.js';
 
@@ -18,7 +18,17 @@ export interface ImageBatch {
   pixels: Tensor4D; // [B, H, W, 3]
 }
 
-export type Batch = TextBatch | ImageBatch;
+/** Noisy images x_t, and under which condition their noise is predicted: the table's rows `ids`, or embeddings; no condition without either. */
+export interface NoiseBatch {
+  kind: 'noise';
+  x: Tensor4D; // [B, H, W, channels], images in [-1, 1] at t = 0
+  t: Tensor1D; // [B], the time of each
+  ids?: Tensor2D; // int32 [B, T]
+  context?: Tensor; // [B, T, d]
+  mask?: Tensor2D; // [B, T], 1 = a condition
+}
+
+export type Batch = TextBatch | ImageBatch | NoiseBatch;
 
 /** What a backbone computes. Prompt positions are already removed from `hidden` and `mask`. */
 export interface Features {
@@ -28,8 +38,8 @@ export interface Features {
 
 /** The task a model with its grafts performs. Its tensors carry the names the Hugging Face class with that head uses. */
 export interface Head {
-  task: 'classify' | 'tag' | 'mlm' | 'clm' | 'regress';
-  /** Class or tag names, in index order. */
+  task: 'classify' | 'tag' | 'mlm' | 'clm' | 'regress' | 'diffusion';
+  /** Class or tag names, in index order; of a diffusion model the conditions it knows. */
   labels?: string[];
 }
 
@@ -40,7 +50,7 @@ export interface HeadTensor { name: string; shape: number[]; init: 'normal' | 'z
 export interface Model {
   /** `model_type` of config.json. */
   readonly type: string;
-  readonly input: 'text' | 'image';
+  readonly input: 'text' | 'image' | 'noise';
   readonly hiddenSize: number;
   readonly layers: number;
   /** Text models: the longest sequence, special tokens and prompts included. */
@@ -61,6 +71,6 @@ export interface Model {
    */
   headTensors(head: Head): HeadTensor[];
   backbone(f: Forward, batch: Batch): Features;
-  /** classify: [B, C]; tag: [B, T, C]; mlm and clm: [B, T, V]. */
+  /** classify: [B, C]; tag: [B, T, C]; mlm and clm: [B, T, V]; diffusion: the noise, [B, H, W, channels]. */
   logits(f: Forward, features: Features, head: Head): Tensor;
 }

@@ -58,10 +58,11 @@ export class Modules {
     return (f) => f.weight(name);
   }
 
-  norm(name: string, type: 'batch' | 'layer' | 'rms', dim: number, epsilon: number, role = 'norm'): (f: Forward, x: Tensor) => Tensor {
+  /** @param groups of channels, for `group` */
+  norm(name: string, type: 'batch' | 'layer' | 'rms' | 'group', dim: number, epsilon: number, role = 'norm', groups?: number): (f: Forward, x: Tensor) => Tensor {
     // Checkpoints converted from TensorFlow call the two vectors gamma and beta.
     const [weight, bias] = this.checkpoint.has(`${name}.gamma`) ? ['gamma', 'beta'] : ['weight', 'bias'];
-    this.add({ name, kind: 'norm', role, dimIn: dim, dimOut: dim, weight: `${name}.${weight}`, bias: type === 'rms' ? undefined : `${name}.${bias}`, norm: { type, epsilon } });
+    this.add({ name, kind: 'norm', role, dimIn: dim, dimOut: dim, weight: `${name}.${weight}`, bias: type === 'rms' ? undefined : `${name}.${bias}`, norm: { type, epsilon, ...(groups && { groups }) } });
     return (f, x) => f.norm(name, x);
   }
 

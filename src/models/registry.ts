@@ -17,6 +17,7 @@ const ARCHITECTURES: Record<string, () => Promise<{ default: Architecture }>> = 
   vit: () => import('./vit.js'),
   resnet: () => import('./resnet.js'),
   'resnet-cifar': () => import('./resnet-cifar.js'),
+  'unet-2d-condition': () => import('./unet.js'),
 };
 
 /** Lays out the model of a checkpoint; its weights are read when they are first used. @throws GraftError (65) for an architecture that is not known */

@@ -41,8 +41,8 @@ export interface Site {
   conv?: { kernel: [number, number]; stride: number; padding: number };
   /** The model's own rate of dropout: of the attention weights, or of what a sub-layer writes. */
   dropout?: number;
-  /** Norm sites: with statistics per batch, or per token. */
-  norm?: { type: 'batch' | 'layer' | 'rms'; epsilon: number };
+  /** Norm sites: with statistics per batch, per token, or per image and group of channels. */
+  norm?: { type: 'batch' | 'layer' | 'rms' | 'group'; epsilon: number; groups?: number };
 }
 
 /** Weight and bias of a site in the layout the checkpoint stores them in. */

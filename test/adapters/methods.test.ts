@@ -75,6 +75,10 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: dsee, config: { rank: 2, sparse: 0, targetModules: ['all-linear'] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: flora, config: { ranks: [3, 2] }, models: ['bert-classify', 'gpt2-clm', 'llama-clm'], identity: true },
   { method: flora, config: { ranks: [4, 3, 2, 1], targetModules: ['/.*convolution/'] }, models: ['resnet-basic', 'resnet-bottleneck'], identity: true },
+  { method: lora, models: ['unet-attends', 'unet-linear'], identity: true },
+  { method: lora, config: { targetModules: ['/.*(conv|conv1|conv2|conv_shortcut|time_emb_proj|proj_in|net\\.2)/'], rank: 2 }, models: ['unet-attends', 'unet-linear', 'unet-plain'], identity: true },
+  { method: flora, config: { ranks: [4, 3, 2, 1], targetModules: ['/.*conv\\d?/'] }, models: ['unet-attends'], identity: true },
+  { method: full, models: ['unet-attends', 'unet-plain'], identity: true },
 ];
 
 const title = (method: Any, config: Record<string, unknown> | undefined, model: string): string => `${method.name} ${config ? JSON.stringify(config) : ''} on ${model}`;

@@ -20,6 +20,10 @@ export interface Golden {
   token_type_ids?: number[][];
   pixels?: number[];
   shape?: [number, number, number, number];
+  /** Noisy images, their times and conditions. */
+  x?: number[];
+  t?: number[];
+  ids?: number[][];
   hidden: number[];
   logits: number[];
   headTensors: Record<string, number[]>;
@@ -35,6 +39,7 @@ export async function openSmall(name: string): Promise<{ checkpoint: Checkpoint;
 export function batchOf(g: Golden): Batch {
   if (g.pixels) return { kind: 'image', pixels: tf.tensor4d(g.pixels, g.shape) };
   const int = (rows: number[][]) => tf.tensor2d(rows, undefined, 'int32');
+  if (g.x) return { kind: 'noise', x: tf.tensor4d(g.x, g.shape), t: tf.tensor1d(g.t!), ...(g.ids && { ids: int(g.ids) }) };
   return { kind: 'text', ids: int(g.input_ids!), mask: tf.tensor2d(g.attention_mask!, undefined, 'float32'), ...(g.token_type_ids ? { types: int(g.token_type_ids) } : {}) };
 }
 

@@ -22,7 +22,7 @@ function spy(): { graft: ActiveGraft; asked: Set<string>; order: Site[] } {
   return { graft: graft as unknown as ActiveGraft, asked, order };
 }
 
-for (const name of ['bert-classify', 'roberta-classify', 'gpt2-clm', 'llama-clm', 'vit-classify', 'resnet-bottleneck']) {
+for (const name of ['bert-classify', 'roberta-classify', 'gpt2-clm', 'llama-clm', 'vit-classify', 'resnet-bottleneck', 'unet-attends', 'unet-linear', 'unet-plain']) {
   test(`${name}: every site is declared once, in execution order, with its tensors, and called`, async () => {
     const { checkpoint, model, golden } = await openSmall(name);
     const keys = model.sites.map((s) => `${s.kind} ${s.name}`);
