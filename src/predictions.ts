@@ -9,8 +9,8 @@ import type { Prediction } from './metrics/metric.js';
 
 /**
  * Prediction tables: what `tta` and `eval --predictions` write and `eval` reads. One row a prediction, in input order:
- * `logits` and `pred` (classes), `pred_tags` and `tags` (token classification) or `nll`, `tokens`, `bytes` (language models), and whatever
- * of CARRIED the data has, so that results can be grouped by it.
+ * `logits` and `pred` (classes), `pred_tags` and `tags` (token classification), `nll`, `tokens`, `bytes` (language models) or `noise_mse` (diffusion
+ * models), and whatever of CARRIED the data has, so that results can be grouped by it.
  */
 export type PredictionKind = Prediction['kind'];
 
@@ -21,6 +21,7 @@ const OWN: Record<PredictionKind, () => Field[]> = {
   class: () => [new Field('logits', new List(new Field('item', new Float32()))), new Field('pred', new Int32()), new Field('batch', new Int32())],
   tags: () => [new Field('pred_tags', new List(new Field('item', new Utf8()))), new Field('tags', new List(new Field('item', new Utf8())))],
   text: () => [new Field('nll', new Float64()), new Field('tokens', new Int32()), new Field('bytes', new Int32())],
+  noise: () => [new Field('noise_mse', new Float64())],
 };
 
 /** The schema of the predictions for a data table. @param labels class names in index order */
@@ -54,7 +55,8 @@ export function predictionKind(table: Table): PredictionKind {
   if (table.columns.includes('logits')) return 'class';
   if (table.columns.includes('pred_tags')) return 'tags';
   if (table.columns.includes('nll')) return 'text';
-  throw dataError(`${table.name}: holds no predictions: none of the columns logits, pred_tags, nll is there; it has ${table.columns.join(', ')} (give --model to predict this data)`);
+  if (table.columns.includes('noise_mse')) return 'noise';
+  throw dataError(`${table.name}: holds no predictions: none of the columns logits, pred_tags, nll, noise_mse is there; it has ${table.columns.join(', ')} (give --model to predict this data)`);
 }
 
 /** The class or tag names a prediction table was written with. */
@@ -66,10 +68,13 @@ export function predictionLabels(table: Table): string[] {
   return labels;
 }
 
+/** What stands beside the predictions. */
+const NEEDED: Record<PredictionKind, string[]> = { class: ['label'], tags: ['tags'], text: ['tokens', 'bytes'], noise: [] };
+
 /** The rows of a prediction table as metrics take them. @param by the column to group by */
 export async function* readPredictions(table: Table, by: string | undefined): AsyncGenerator<Prediction> {
   const kind = predictionKind(table);
-  table.requireColumns([...(kind === 'class' ? ['label'] : kind === 'tags' ? ['tags'] : ['tokens', 'bytes']), ...(by ? [by] : [])]);
+  table.requireColumns([...NEEDED[kind], ...(by ? [by] : [])]);
   let n = 0, classes = predictionLabels(table).length;
   for await (const rows of table.rows(1024)) for (const row of rows) {
     const where = `${table.name}: row ${++n}`, read = prediction(kind, row, by ? String(row[by]) : '', where);
@@ -83,6 +88,7 @@ export async function* readPredictions(table: Table, by: string | undefined): As
 export function prediction(kind: PredictionKind, row: Row, group: string, where: string): Prediction {
   if (kind === 'tags') return { kind, predicted: texts(row, 'pred_tags', where), gold: texts(row, 'tags', where), group };
   if (kind === 'text') return { kind, nll: number(row, 'nll', where), tokens: number(row, 'tokens', where), bytes: number(row, 'bytes', where), group };
+  if (kind === 'noise') return { kind, mse: number(row, 'noise_mse', where), group };
   const logits = row.logits as Float32Array, label = Number(row.label);
   if (!isNumbers(logits) || logits.length === 0) throw dataError(`${where}: logits are no list of numbers`);
   if (row.label === null || !Number.isInteger(label) || label < 0 || label >= logits.length) throw dataError(`${where}: label ${String(row.label)} is not a class 0 to ${logits.length - 1}`);

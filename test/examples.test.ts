@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { commandSummaries, loadCommand } from '../src/commands/registry.js';
 import { TOUR } from '../src/man.js';
-import { jsonLines, must, scratch, tinyDecoder, tinyRows } from './support/tiny.js';
+import { jsonLines, must, scratch, tinyDecoder, tinyRows, tinyUnet } from './support/tiny.js';
 
 /** The examples of all commands, run as they stand in the manual, in the folder a reader would have after those before them. */
 const ORDER = ['data', 'init-model', 'init-adapter', 'svd-init', 'train', 'merge', 'tta', 'eval', 'generate', 'plot', 'inspect', 'convert', 'methods', 'completion'];
@@ -24,6 +24,7 @@ before(async () => {
   copyFileSync(join(root, 'fixtures/encoder/tokenizer.json'), join(folder, 'tokenizer.json'));
   mkdirSync(join(folder, 'small'));
   symlinkSync(tinyDecoder(join(folder, 'small')), join(folder, 'gpt2'));
+  symlinkSync(tinyUnet(join(folder, 'small')), join(folder, 'unet'));
   must(['init-adapter', '-m', join(folder, 'gpt2'), '--method', 'lora', '-o', join(folder, 'story.safetensors')]);
   must(['init-adapter', '-m', join(folder, 'minilm'), '--method', 'poly', '--tasks', 'now', '--task', 'classify', '--labels', 'no,yes', '-o', join(folder, 'skills.safetensors')]);
   jsonLines(join(folder, 'later.jsonl'), tinyRows(8, 2).map((row) => ({ ...row, task: 'later' })));

@@ -55,6 +55,7 @@ const command: Command = {
   notes: [describeEvents(TRAIN_EVENTS)],
   examples: [
     { does: 'a LoRA for a classification task', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow | graft train -m minilm/ -d train.arrow --lr 1e-3 --log random.jsonl > topic.safetensors' },
+    { does: 'a diffusion model, trained whole on labelled pictures', command: 'graft init-adapter -m unet/ --method full | graft train -m unet/ -d images.arrow --objective diffusion --steps 2 --lr 2e-3 -o drawn.safetensors' },
     { does: 'a run that survives being killed', command: 'graft train -m minilm/ -g start.safetensors -d train.arrow --checkpoint run/ --resume -o other.safetensors' },
   ],
   binary: () => true,

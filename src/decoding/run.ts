@@ -28,7 +28,8 @@ export async function runGenerate(args: Arguments): Promise<void> {
   if (!args.model) throw usageError('--model is missing: the checkpoint to generate with');
   await startCompute(args);
   const runtime = await openRuntime({ model: args.model, grafts: await Promise.all((args.graft as string[]).map(readGraft)) });
-  if (runtime.head?.task !== 'clm') throw usageError(`${args.model}: this is no causal language model; generate needs one`);
+  if (runtime.head?.task === 'diffusion') return (await import('../diffusion/run.js')).generateImages(args, runtime);
+  if (runtime.head?.task !== 'clm') throw usageError(`${args.model}: this is no causal language model and no diffusion model; generate needs one`);
   const method = await loadDecoding(args.method);
   const table = await openTable(args.data ?? '-', { columns: args.columns });
   const template = TEMPLATES[args.template];

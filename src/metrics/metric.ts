@@ -3,7 +3,9 @@ export interface ClassPrediction { kind: 'class'; logits: ArrayLike<number>; lab
 export interface TagPrediction { kind: 'tags'; predicted: readonly string[]; gold: readonly string[]; group: string }
 /** Summed negative log-likelihood (nats) of `tokens` scored tokens, `bytes` of UTF-8 text. */
 export interface TextPrediction { kind: 'text'; nll: number; tokens: number; bytes: number; group: string }
-export type Prediction = ClassPrediction | TagPrediction | TextPrediction;
+/** The mean squared error of the noise predicted in an image. */
+export interface NoisePrediction { kind: 'noise'; mse: number; group: string }
+export type Prediction = ClassPrediction | TagPrediction | TextPrediction | NoisePrediction;
 
 /** What the labels are called; metrics over classes size themselves by it. */
 export interface LabelSet {

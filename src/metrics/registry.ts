@@ -3,18 +3,20 @@ import { brier, ece, nll } from './calibration.js';
 import { accuracy, balancedAccuracy, confusion, error, macroF1, mcc, microF1 } from './classification.js';
 import { bitsPerByte, perplexity, tokenNll } from './likelihood.js';
 import type { Metric, Prediction } from './metric.js';
+import { noiseMse } from './noise.js';
 import { spanF1, spanMacroF1, spanPrecision, spanRecall, tagAccuracy } from './spans.js';
 
 const METRICS: Metric[] = [
   accuracy, error, macroF1, microF1, balancedAccuracy, mcc, nll, brier, ece, confusion,
   spanF1, spanPrecision, spanRecall, spanMacroF1, tagAccuracy,
-  perplexity, tokenNll, bitsPerByte,
+  perplexity, tokenNll, bitsPerByte, noiseMse,
 ];
 
 const DEFAULTS: Record<Prediction['kind'], string[]> = {
   class: ['accuracy', 'macro-f1', 'nll', 'brier', 'ece'],
   tags: ['span-f1', 'span-precision', 'span-recall', 'tag-accuracy'],
   text: ['perplexity', 'token-nll', 'bits-per-byte'],
+  noise: ['noise-mse'],
 };
 
 export const metricNames = (): string[] => METRICS.map((m) => m.name);

@@ -28,6 +28,8 @@ export interface Targets {
   labels: Int32Array;
   /** What each of `labels` counts; without them all count the same. */
   weights?: Float32Array;
+  /** What is regressed to, as the prediction lies: noise. */
+  values?: Float32Array;
   /** Where only some of the B·T token positions are scored: which. The logits are [1, N, V] of these alone. */
   positions?: Int32Array;
   /** The example each of `positions` belongs to. */

@@ -6,6 +6,7 @@ const OBJECTIVES: Record<string, () => Promise<{ default: Objective<any> }>> = {
   tag: () => import('./tag.js'),
   mlm: () => import('./mlm.js'),
   clm: () => import('./clm.js'),
+  diffusion: () => import('./diffusion.js'),
 };
 
 export const objectiveNames = (): string[] => Object.keys(OBJECTIVES);

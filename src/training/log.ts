@@ -22,6 +22,7 @@ export const TTA_EVENTS = {
 } as const;
 
 export const GENERATE_EVENTS = {
+  images: { prompts: 'rows of the batch', images: 'made at once', passes: 'of the model' },
   batch: { prompts: 'rows of the batch', passes: 'of the model', tokens: 'computed in them, prompts included', generated: 'tokens of the responses' },
 } as const;
 

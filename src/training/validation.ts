@@ -8,7 +8,7 @@ import { prediction } from '../predictions.js';
 export interface Prepared { examples: Example[]; p: Preparation }
 
 /** Metrics of which less is better. */
-const FALLING = ['error', 'nll', 'brier', 'ece', 'perplexity', 'token-nll', 'bits-per-byte'];
+const FALLING = ['error', 'nll', 'brier', 'ece', 'perplexity', 'token-nll', 'bits-per-byte', 'noise-mse'];
 
 /** Measures one metric of a model on validation rows. */
 export class Validation {

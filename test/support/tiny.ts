@@ -85,6 +85,21 @@ export function tinyDecoder(folder: string): string {
   return path;
 }
 
+/** The shapes of `graft data make shapes10`. */
+const SHAPES = ['disc', 'ring', 'square', 'frame', 'triangle', 'plus', 'cross', 'horizontal-stripes', 'vertical-stripes', 'checker'];
+
+/** A blank diffusion model of 8×8 images under shapes as conditions, in a folder of its own. @returns the checkpoint's path */
+export function tinyUnet(folder: string): string {
+  const config = join(folder, 'unet.json'), path = join(folder, 'unet');
+  writeFileSync(config, JSON.stringify({
+    model_type: 'unet-2d-condition', sample_size: 8, in_channels: 3, out_channels: 3, block_out_channels: [8, 8], layers_per_block: 1, norm_num_groups: 4, num_train_timesteps: 20,
+    down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'], up_block_types: ['CrossAttnUpBlock2D', 'UpBlock2D'], cross_attention_dim: 8, attention_head_dim: 2,
+    id2label: Object.fromEntries(SHAPES.map((name, i) => [i, name])),
+  }));
+  must(['init-model', '-c', config, '-o', path]);
+  return path;
+}
+
 /** Sentences of random words whose label is whether the words of the first half outnumber the others. */
 export function tinyRows(n: number, seed: number): { text: string; label: number }[] {
   const rng = new Rng('rows', seed);
