@@ -164,7 +164,7 @@ export interface Method<C extends OptionValues = OptionValues> {
   auxiliary?(call: AuxiliaryCall, config: C): Tensor | null;
 
   /** Why `merge` must refuse; absent where the change is exact in the weights. */
-  unmergeable?: string;
+  unmergeable?: string | ((config: OptionValues) => string | undefined);
   afterBackward?(call: StepCall, config: C): void;
   afterStep?(call: StepCall, config: C): void;
   /** The finished tensors and configuration as stored, e.g. a reparametrised prefix flattened. */

@@ -20,6 +20,7 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   dsee: () => import('./dsee.js'),
   flora: () => import('./flora.js'),
   pela: () => import('./pela.js'),
+  spm: () => import('./spm.js'),
   meteora: () => import('./meteora.js'),
   poly: () => import('./poly.js'),
   bottleneck: () => import('./bottleneck.js'),

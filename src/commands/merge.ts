@@ -8,7 +8,7 @@ const command: Command = {
   summary: 'fold grafts into a model, or merge grafts or checkpoints',
   description: [
     'With --model and --graft the grafts are folded into the weights, in order: the checkpoint that comes out computes what the model with its grafts computes. A graft that is no change of weights is refused.',
-    'With --graft alone, grafts become one graft (--task and --average: a routed one becomes LoRA; --new-task: it is made ready for another task); LoRA changes are added exactly, and their ranks add; --prune gives a dsee graft a mask of the weights of --model. With operands, checkpoints are merged; --model is the base they were trained from. With --model, --graft and --method each graft is folded into the model and the models are merged.',
+    'With --graft alone, grafts become one graft (--task and --average: a routed one becomes LoRA; --new-task: it is made ready for another task; --permeability: one whose strength depends on the prompt has this one); LoRA changes are added exactly, and their ranks add; --prune gives a dsee graft a mask of the weights of --model. With operands, checkpoints are merged; --model is the base they were trained from. With --model, --graft and --method each graft is folded into the model and the models are merged.',
     'With --config a mergekit YAML configuration is merged as mergekit does: linear, slerp, task_arithmetic, ties, dare_linear, dare_ties and passthrough, of models or of slices of layers, with weights and densities that differ by model, by layer (a list) and by name (filter and value). Paths in it are of checkpoints, with +ADAPTER for one to be folded in first. What graft does not do is refused by name.',
     'Weights are read and written a few tensors at a time. A checkpoint keeps the shards and the float types of the model, or of the first operand.',
   ],
@@ -21,6 +21,7 @@ const command: Command = {
     task: { type: 'string', metavar: 'NAME', describe: 'take routed grafts (poly) as the plain LoRA they are for this task' },
     average: { type: 'boolean', default: false, describe: 'or with their skills in equal parts (MHR-mu)' },
     newTask: { type: 'string', metavar: 'NAME', describe: 'or with a new start for this task, which they may not know yet: training them on it is transfer (MHR), with --only poly_router MHR-z' },
+    permeability: { type: 'number', metavar: 'G', describe: 'take grafts whose strength depends on the prompt (spm) at this one' },
     prune: { type: 'string', metavar: 'BY', describe: 'make of a dsee graft one that also masks what matters least in the weights of --model: by the size of its update (abs), of its low-rank part (ab), of the weight with either (wabs, wab), of the weight (w), or at random', choices: ['abs', 'ab', 'wab', 'wabs', 'w', 'random'] },
     ratio: { type: 'number', metavar: 'P', describe: '--prune: share of the entries that go', default: 0.2, min: 0, max: 1 },
     heads: { type: 'number', metavar: 'N', describe: '--prune: instead, so many attention heads of every layer', min: 1 },
@@ -36,6 +37,7 @@ const command: Command = {
     { does: 'the mean of two grafts', command: 'graft merge -g topic.safetensors -g other.safetensors --method linear --weight .5,.5 -o mean.safetensors' },
     { does: 'TIES of two fine-tuned models', command: 'graft merge --method ties --density .2 -m minilm/ a/ b/ -o ties/' },
     { does: 'a task that skills shared by others were not trained on: only how they mix is learned (MHR-z)', command: 'graft merge -g skills.safetensors --new-task later | graft train -m minilm/ -d later.jsonl --only poly_router -o later.safetensors' },
+    { does: 'a diffusion model that does not know a shape', command: 'graft init-adapter -m unet/ --method spm --concept disc | graft merge -m unet/ -g - --permeability 1 -o unet-erased/' },
     { does: 'a graft that keeps four fifths of the weights, to be trained on', command: 'graft merge -m minilm/ -g dsee.safetensors --prune abs --ratio .2 -o pruned.safetensors' },
     { does: 'a mergekit configuration', command: 'graft merge --config merge.yml -o merged/' },
     { does: 'in a Makefile: merged again when the graft or any file of the model changes', command: 'graft merge -m minilm -g topic.safetensors -o minilm-topic --deps minilm-topic.d' },
@@ -46,7 +48,7 @@ const command: Command = {
     await startCompute(args);
     if (args.config) return mergeByRecipe(args);
     if (args._.length > 0 && args.graft.length > 0) throw usageError('checkpoints as operands and --graft do not go together: fold the graft into its model first');
-    if (args._.length > 0 && routing(args).length > 0) throw usageError('--task, --average and --new-task are for routed grafts, not for checkpoints');
+    if (args._.length > 0 && routing(args).length > 0) throw usageError(`${routing(args).join(' and ')} ${routing(args).length > 1 ? 'are' : 'is'} for routed grafts, not for checkpoints`);
     if (args._.length > 0) return mergeOperands(args);
     if (args.graft.length === 0) throw usageError('nothing to merge: give grafts with --graft, or checkpoints as operands');
     const { readGraft } = await import('../formats/graft.js');
@@ -61,14 +63,15 @@ const command: Command = {
 
 export default command;
 
-const routing = (args: Arguments): string[] => [...(args.task !== undefined ? ['--task'] : []), ...(args.average ? ['--average'] : []), ...(args.newTask !== undefined ? ['--new-task'] : [])];
+const routing = (args: Arguments): string[] => [...(args.permeability !== undefined ? ['--permeability'] : []), ...(args.task !== undefined ? ['--task'] : []), ...(args.average ? ['--average'] : []), ...(args.newTask !== undefined ? ['--new-task'] : [])];
 
-/** What --task, --average and --new-task make of a graft. */
+/** What --task, --average, --new-task and --permeability make of a graft. */
 async function unrouter(args: Arguments): Promise<(graft: Graft) => Graft> {
   const asked = routing(args);
   if (asked.length > 1) throw usageError(`${asked.join(' and ')} exclude each other`);
   if (asked.length === 0) return (graft) => graft;
-  const { unrouted, withTask } = await import('../merging/unroute.js');
+  const { permeable, unrouted, withTask } = await import('../merging/unroute.js');
+  if (args.permeability !== undefined) return (graft) => permeable(graft, args.permeability);
   return args.newTask !== undefined ? (graft) => withTask(graft, args.newTask, args.seed) : (graft) => unrouted(graft, args.task ?? null);
 }
 

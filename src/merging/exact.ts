@@ -30,7 +30,8 @@ export async function fold(checkpoint: Checkpoint, grafts: readonly Graft[]): Pr
   for (const graft of aligned) {
     checkFits(graft, checkpoint);
     const method = await loadMethod(graft.method);
-    if (method.unmergeable) throw new GraftError(`a ${method.name} graft cannot be merged: ${method.unmergeable}; apply it with --graft instead`);
+    const why = typeof method.unmergeable === 'function' ? method.unmergeable(configOf(method, graft)) : method.unmergeable;
+    if (why) throw new GraftError(`a ${method.name} graft cannot be merged: ${why}; apply it with --graft instead`);
     layers.push(new Layer(method, graft, model, checkpoint));
   }
   return new Folded(checkpoint, model, layers);

@@ -6,7 +6,7 @@ import type { MergingMethod } from './method.js';
 import { weightedSum } from './task-vectors.js';
 
 /** Methods whose change is a product of their tensors: the mean of the factors is not the mean of the changes. */
-const FACTORED = new Set(['dora', 'adalora', 'vera', 'loha', 'lokr', 'poly', 'meteora']);
+const FACTORED = new Set(['dora', 'adalora', 'vera', 'loha', 'lokr', 'poly', 'meteora', 'spm']);
 
 /**
  * Grafts of one method for one model as one graft. LoRA changes are added exactly, by concatenation (`linear` divides by Σw,

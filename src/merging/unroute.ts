@@ -46,6 +46,12 @@ export function withTask(graft: Graft, task: string, seed: number): Graft {
   return { ...graft, config: { ...graft.config, tasks: known < 0 ? [...config.tasks, task] : config.tasks }, tensors };
 }
 
+/** A graft whose strength depends on the prompt, at a fixed one: a plain change of weights. @throws GraftError (usage) for a graft of another kind */
+export function permeable(graft: Graft, permeability: number): Graft {
+  if (graft.method !== 'spm') throw usageError(`--permeability is for spm grafts; this one is ${graft.method}`);
+  return { ...graft, config: { ...graft.config, permeability } };
+}
+
 function routedConfig(graft: Graft, option: string): PolyConfig {
   if (graft.method !== 'poly') throw usageError(`${option} is for poly grafts; this one is ${graft.method}`);
   return { ...defaults(poly.options), ...graft.config } as unknown as PolyConfig;

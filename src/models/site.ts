@@ -111,8 +111,8 @@ export interface Pass {
   taps: Map<string, Tensor>;
   /** What changes leave for the method's `auxiliary`, under keys of their own; tensors live as long as the pass's result. */
   notes: Map<string, Tensor>;
-  /** Per-row routing keys, for methods that choose by task or domain, or by the conditions that an image is generated under. */
-  route: { task?: readonly string[]; domain?: readonly string[]; prompt?: readonly (readonly number[])[] };
+  /** Per-row routing keys, for methods that choose by task or domain, or by the conditions that an image is generated under, numbers of `labels`. */
+  route: { task?: readonly string[]; domain?: readonly string[]; prompt?: readonly (readonly number[])[]; labels?: readonly string[] };
   /** A tensor of the model, by its checkpoint name, with any replacement by a graft. */
   weight(name: string): Tensor;
   /** The weights of a linear, convolution or embedding site, with what grafts replace and rewrite in them. */

@@ -7,6 +7,7 @@ const OBJECTIVES: Record<string, () => Promise<{ default: Objective<any> }>> = {
   mlm: () => import('./mlm.js'),
   clm: () => import('./clm.js'),
   diffusion: () => import('./diffusion.js'),
+  erase: () => import('./erase.js'),
 };
 
 export const objectiveNames = (): string[] => Object.keys(OBJECTIVES);

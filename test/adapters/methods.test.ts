@@ -21,6 +21,7 @@ import type { Method } from '../../src/adapters/method.js';
 import pixelPrompt from '../../src/adapters/pixel-prompt.js';
 import prefix from '../../src/adapters/prefix.js';
 import prompt from '../../src/adapters/prompt.js';
+import spm from '../../src/adapters/spm.js';
 import triadaptlora from '../../src/adapters/triadaptlora.js';
 import vera from '../../src/adapters/vera.js';
 import { maxDifference } from '../models/golden.js';
@@ -79,6 +80,8 @@ const CASES: { method: Any; config?: Record<string, unknown>; models: string[]; 
   { method: lora, config: { targetModules: ['/.*(conv|conv1|conv2|conv_shortcut|time_emb_proj|proj_in|net\\.2)/'], rank: 2 }, models: ['unet-attends', 'unet-linear', 'unet-plain'], identity: true },
   { method: flora, config: { ranks: [4, 3, 2, 1], targetModules: ['/.*conv\\d?/'] }, models: ['unet-attends'], identity: true },
   { method: full, models: ['unet-attends', 'unet-plain'], identity: true },
+  { method: spm, config: { permeability: 0.5 }, models: ['unet-attends', 'unet-linear'], identity: true },
+  { method: spm, config: { permeability: 1, rank: 2, alpha: 3, targetModules: ['/.*(conv\\d?|time_emb_proj)/'] }, models: ['unet-plain'], identity: true },
 ];
 
 const title = (method: Any, config: Record<string, unknown> | undefined, model: string): string => `${method.name} ${config ? JSON.stringify(config) : ''} on ${model}`;
