@@ -10,7 +10,7 @@ const ddpm: Sampler = {
   summary: 'diffusion models: ancestral sampling',
   paper: { title: 'Denoising Diffusion Probabilistic Models', authors: 'Ho, Jain, Abbeel', year: 2020, url: 'https://arxiv.org/abs/2006.11239' },
   options: sampling,
-  step({ alpha, before, last }, x, x0, _epsilon, _config, noise) {
+  step({ alpha, before, last }, x, x0, _config, noise) {
     const kept = alpha / before, beta = 1 - kept;
     const mean = tf.add(tf.mul(x0, (Math.sqrt(before) * beta) / (1 - alpha)), tf.mul(x, (Math.sqrt(kept) * (1 - before)) / (1 - alpha)));
     return last ? mean : tf.add(mean, tf.mul(noise(), Math.sqrt(((1 - before) / (1 - alpha)) * beta)));

@@ -16,8 +16,8 @@ export interface Sampler<C extends OptionValues = OptionValues> {
   paper: Paper | null;
   options: OptionSpecs;
   /**
-   * @param x0 the prediction of x_0, cut; @param epsilon that of the noise; both as x
+   * @param x0 the prediction of x_0, cut
    * @param noise draws a standard normal tensor like x, not before it is needed
    */
-  step(level: Level, x: Tensor, x0: Tensor, epsilon: Tensor, config: C, noise: () => Tensor): Tensor;
+  step(level: Level, x: Tensor, x0: Tensor, config: C, noise: () => Tensor): Tensor;
 }

@@ -19,8 +19,8 @@ export function sample(denoiser: Denoiser, sampler: Sampler, levels: readonly Le
   let x: Tensor = noiseFrom(streams, denoiser.shape);
   for (const level of [...levels].reverse().slice(0, count)) {
     const next = scoped(() => {
-      const epsilon = denoiser.noise(x, level.t, conditions, guidance), x0 = denoiser.clean(x, epsilon, level);
-      return tf.keep(sampler.step(level, x, x0, epsilon, config, () => noiseFrom(streams, denoiser.shape)));
+      const x0 = denoiser.clean(x, denoiser.noise(x, level.t, conditions, guidance), level);
+      return tf.keep(sampler.step(level, x, x0, config, () => noiseFrom(streams, denoiser.shape)));
     });
     x.dispose();
     x = next;

@@ -89,8 +89,8 @@ function partly(denoiser: Denoiser, steps: ReturnType<typeof levels>, drawn: rea
   const found = new Array<Tensor>(drawn.length), down = [...steps].reverse();
   for (let i = 0; i < Math.max(...drawn.map((d) => d.k)); i++) {
     const next = scoped(() => {
-      const epsilon = denoiser.noise(x, down[i].t, drawn.map((d) => d.concept), guidance);
-      return tf.keep(ddim.step(down[i], x, denoiser.clean(x, epsilon, down[i]), epsilon, { eta: 0 }, () => x));
+      const x0 = denoiser.clean(x, denoiser.noise(x, down[i].t, drawn.map((d) => d.concept), guidance), down[i]);
+      return tf.keep(ddim.step(down[i], x, x0, { eta: 0 }, () => x));
     });
     x.dispose();
     x = next;

@@ -35,7 +35,7 @@ for (const name of ['linear', 'scaled_linear', 'squaredcos_cap_v2']) {
         assert.equal(level.t, expected.t[i]);
         const epsilon = tf.add(tf.mul(x, 0.8), 0.1);
         const x0 = tf.clipByValue(tf.div(tf.sub(x, tf.mul(epsilon, Math.sqrt(1 - level.alpha))), Math.sqrt(level.alpha)), -1, 1);
-        x = sampler.step(level, x, x0, epsilon, config, () => tf.tensor(golden.noises[i], [1, 1, 2, 3]));
+        x = sampler.step(level, x, x0, config, () => tf.tensor(golden.noises[i], [1, 1, 2, 3]));
         assert.ok(maxDifference(x.dataSync() as Float32Array, expected.x[i]) < 1e-4, `${key} after step ${i}: ${x.dataSync()} not ${expected.x[i]}`);
       });
     }

@@ -76,7 +76,7 @@ def schedulers():
                     x = scheduler.step(0.8 * x + 0.1, t, x).prev_sample
                     diffusers.schedulers.scheduling_ddpm.randn_tensor = draw
                 else:
-                    x = scheduler.step(0.8 * x + 0.1, t, x, variance_noise=noise if extra else None, **extra).prev_sample
+                    x = scheduler.step(0.8 * x + 0.1, t, x, use_clipped_model_output=True, variance_noise=noise if extra else None, **extra).prev_sample
                 states.append(rounded(x))
             record[name] = {'t': scheduler.timesteps.tolist(), 'x': states}
         out[schedule] = record
