@@ -9,6 +9,6 @@ export function version(): string {
 export async function versionText(): Promise<string> {
   const { describeMachine } = await import('@graft/kernels/machine');
   const { backend, isa, threads, gpus } = describeMachine();
-  const gpu = gpus.length === 0 ? 'none found' : `${gpus.join('; ')} (not used: there is no GPU backend in this version)`;
+  const gpu = gpus.length === 0 ? 'none found' : `${gpus.join('; ')} (used with --backend cuda)`;
   return `graft ${version()}\nbackend: ${backend}\ninstruction set: ${isa}\n${threads === null ? '' : `threads: ${threads}\n`}GPU: ${gpu}\n`;
 }

@@ -123,7 +123,7 @@ void reach(const std::vector<int64_t>& shape, const std::vector<int64_t>& stride
 /** copy(x, offset, strides, y, offset, strides, shape): strides in elements, those of x also 0 or negative. */
 GRAFT_EXPORT(copy) {
   using namespace graft;
-  const Buffer& x = args.buffer(0);
+  const Buffer& x = args.input(0);
   Buffer& y = args.buffer(3);
   const int64_t offsetX = args.integer(1), offsetY = args.integer(4);
   const auto from = args.ints(2), to = args.ints(5), shape = args.ints(6);

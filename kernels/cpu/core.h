@@ -49,6 +49,9 @@ struct PackedOperand {
   int64_t columns = 0;
 };
 
+/** What a buffer has on a GPU (cuda/memory.h). */
+struct Mirror;
+
 struct Buffer {
   void* data = nullptr;
   int64_t count = 0;
@@ -56,6 +59,7 @@ struct Buffer {
   std::shared_ptr<Region> region;   // set: read-only memory of a mapped file
   PackedOperand packed[2][2];       // laid out as GEMM operand: as floats or as bf16, plain or transposed; only for frozen (mapped) weights
   std::shared_ptr<void> packedFilter[2];  // the same for a convolution filter: forward, gradient to the input
+  std::shared_ptr<Mirror> mirror;   // set: the values are, or are also, on a GPU; `data` may be null
   bool frozen() const { return region != nullptr; }
 };
 
@@ -92,6 +96,8 @@ int32_t adoptBuffer(std::unique_ptr<Buffer> buffer);
 void destroyBuffer(int32_t handle);
 /** @throws Error for a handle that is not alive. */
 Buffer& buffer(int32_t handle);
+/** Brings what a GPU has of a mirrored buffer to `data`; with `write` the GPU's copy is out of date from then on. */
+void toHost(Buffer& b, bool write);
 /** The elements as float32: in place for F32, else converted into scratch. */
 const float* f32(const Buffer& b, Scratch& scratch);
 
@@ -115,10 +121,13 @@ class Args {
   int size() const;
   /** Missing, null, undefined or a negative handle. */
   bool none(int i) const;
+  /** With its values in host memory, where they may be changed. */
   Buffer& buffer(int i) const;
-  int64_t count(int i) const { return buffer(i).count; }
+  /** The same to be read only. */
+  const Buffer& input(int i) const;
+  int64_t count(int i) const { return graft::buffer(handle(i)).count; }
   /** Float input, any float storage. */
-  const float* f32(int i, Scratch& scratch) const { return graft::f32(buffer(i), scratch); }
+  const float* f32(int i, Scratch& scratch) const { return graft::f32(input(i), scratch); }
   /** Float input that must hold exactly n elements. */
   const float* f32(int i, Scratch& scratch, int64_t n) const;
   const int32_t* i32(int i) const;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "broadcast.h"
 #include "core.h"
 #include "scalar.h"
 
@@ -55,68 +56,32 @@ bool castFast(const Buffer& x, Buffer& y) {
   return true;
 }
 
-/** Two operands broadcast to one shape; axes that both walk alike are merged, axes of size 1 left out. */
-struct Broadcast {
-  std::vector<int64_t> size, stepA, stepB;
-  int64_t count = 1;
-
-  Broadcast(std::vector<int64_t> a, std::vector<int64_t> b) {
-    elements(a), elements(b);
-    const size_t rank = std::max(a.size(), b.size());
-    a.insert(a.begin(), rank - a.size(), 1);
-    b.insert(b.begin(), rank - b.size(), 1);
-    int64_t nextA = 1, nextB = 1;
-    for (size_t i = rank; i-- > 0;) {
-      const int64_t n = a[i] == 1 ? b[i] : a[i];
-      if (b[i] != 1 && b[i] != n) fail("sizes %lld and %lld of one axis", static_cast<long long>(a[i]), static_cast<long long>(b[i]));
-      const int64_t sa = a[i] == 1 ? 0 : nextA, sb = b[i] == 1 ? 0 : nextB;
-      nextA *= a[i];
-      nextB *= b[i];
-      count *= n;
-      if (n == 1) continue;
-      if (!size.empty() && sa == stepA.back() * size.back() && sb == stepB.back() * size.back()) size.back() *= n;
-      else size.push_back(n), stepA.push_back(sa), stepB.push_back(sb);
-    }
-    if (size.empty()) size.push_back(1), stepA.push_back(1), stepB.push_back(1);
-  }
-
-  /** f(offset of a, offset of b, offset of y, rows) over blocks that cover the output. Axis 0 is the innermost. */
-  template <class F>
-  void parallel(F f) const {
-    if (count == 0) return;
-    const int64_t n = size[0], rows = count / n;
-    if (rows == 1 || n > 2 * kGrain) {
-      const int64_t pieces = (n + kGrain - 1) / kGrain;
-      parallelFor(rows * pieces, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) {
-          const int64_t row = i / pieces, column = i % pieces * kGrain;
-          const auto [a, b] = offsets(row);
-          f(a + column * stepA[0], b + column * stepB[0], row * n + column, Rows{1, std::min(kGrain, n - column), 0, stepA[0], 0, stepB[0]});
-        }
-      });
-      return;
-    }
-    parallelFor(rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end;) {
-        const int64_t run = std::min(end - row, size[1] - row % size[1]);
-        const auto [a, b] = offsets(row);
-        f(a, b, row * n, Rows{run, n, stepA[1], stepA[0], stepB[1], stepB[0]});
-        row += run;
+/** f(offset of a, offset of b, offset of y, rows) over blocks that cover the output. Axis 0 is the innermost. */
+template <class F>
+void inParts(const Broadcast& shape, F f) {
+  if (shape.count == 0) return;
+  const auto &size = shape.size, &stepA = shape.stepA, &stepB = shape.stepB;
+  const int64_t n = size[0], rows = shape.count / n;
+  if (rows == 1 || n > 2 * kGrain) {
+    const int64_t pieces = (n + kGrain - 1) / kGrain;
+    parallelFor(rows * pieces, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) {
+        const int64_t row = i / pieces, column = i % pieces * kGrain;
+        const auto [a, b] = shape.offsets(row);
+        f(a + column * stepA[0], b + column * stepB[0], row * n + column, Rows{1, std::min(kGrain, n - column), 0, stepA[0], 0, stepB[0]});
       }
     });
+    return;
   }
-
- private:
-  std::pair<int64_t, int64_t> offsets(int64_t row) const {
-    int64_t a = 0, b = 0;
-    for (size_t i = 1; i < size.size(); i++) {
-      a += row % size[i] * stepA[i];
-      b += row % size[i] * stepB[i];
-      row /= size[i];
+  parallelFor(rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end;) {
+      const int64_t run = std::min(end - row, size[1] - row % size[1]);
+      const auto [a, b] = shape.offsets(row);
+      f(a, b, row * n, Rows{run, n, stepA[1], stepA[0], stepB[1], stepB[0]});
+      row += run;
     }
-    return {a, b};
-  }
-};
+  });
+}
 
 void unaryDoubles(Unary op, const Buffer& x, Buffer& y, double p, double q) {
   parallelFor(x.count, 1 << 11, [&](int64_t begin, int64_t end) {
@@ -131,7 +96,7 @@ void unaryDoubles(Unary op, const Buffer& x, Buffer& y, double p, double q) {
 }
 
 void binaryDoubles(Binary op, const Buffer& a, const Buffer& b, Buffer& y, const Broadcast& shape) {
-  shape.parallel([&](int64_t fromA, int64_t fromB, int64_t to, Rows r) {
+  inParts(shape, [&](int64_t fromA, int64_t fromB, int64_t to, Rows r) {
     double u[kBlock], v[kBlock];
     for (int64_t row = 0; row < r.rows; row++)
       for (int64_t i = 0; i < r.n; i += kBlock) {
@@ -148,7 +113,7 @@ void binaryDoubles(Binary op, const Buffer& a, const Buffer& b, Buffer& y, const
 template <class T, class R>
 bool binaryFast(bool (*loop)(int, const T*, const T*, R*, Rows), int op, const T* a, const T* b, void* y, const Broadcast& shape) {
   if (!loop(op, a, b, static_cast<R*>(y), Rows{0, 0, 0, 1, 0, 1})) return false;
-  shape.parallel([&](int64_t fromA, int64_t fromB, int64_t to, Rows r) { loop(op, a + fromA, b + fromB, static_cast<R*>(y) + to, r); });
+  inParts(shape, [&](int64_t fromA, int64_t fromB, int64_t to, Rows r) { loop(op, a + fromA, b + fromB, static_cast<R*>(y) + to, r); });
   return true;
 }
 
@@ -180,7 +145,7 @@ GRAFT_EXPORT(binaryOp) { args.returns(find(kBinaryNames, args.text(0))); }
 /** unary(op, x, y, p, q): y = op(x), in y's storage. */
 GRAFT_EXPORT(unary) {
   const int op = int(args.integer(0));
-  const Buffer& x = args.buffer(1);
+  const Buffer& x = args.input(1);
   Buffer& y = output(args, 2, x.count);
   const double p = args.size() > 3 ? args.number(3) : 0, q = args.size() > 4 ? args.number(4) : 0;
   if (isFloat(x) && y.storage == Storage::F32 && unaryLoop(op, nullptr, nullptr, 0, 0, 0)) {
@@ -196,7 +161,7 @@ GRAFT_EXPORT(unary) {
 /** binary(op, a, b, y, shape of a, shape of b): y = op(a, b) with broadcasting; without shapes both are as large as y. */
 GRAFT_EXPORT(binary) {
   const int op = int(args.integer(0));
-  const Buffer &a = args.buffer(1), &b = args.buffer(2);
+  const Buffer &a = args.input(1), &b = args.input(2);
   const bool alike = args.none(4);
   const std::vector<int64_t> first = alike ? std::vector<int64_t>{a.count} : args.ints(4), second = alike ? std::vector<int64_t>{b.count} : args.ints(5);
   if (elements(first) != a.count || elements(second) != b.count) fail("binary: the shapes do not fit");
@@ -213,7 +178,7 @@ GRAFT_EXPORT(binary) {
 
 /** cast(x, y): y's storage. To bool: whether the value is not zero. */
 GRAFT_EXPORT(cast) {
-  const Buffer& x = args.buffer(0);
+  const Buffer& x = args.input(0);
   Buffer& y = output(args, 1, x.count);
   if (castFast(x, y)) return;
   parallelFor(x.count, kGrain, [&](int64_t begin, int64_t end) {
@@ -264,7 +229,7 @@ GRAFT_EXPORT(addN) {
 /** select(condition, t, e, y): condition holds one value per element of y, or per leading row of it. */
 GRAFT_EXPORT(select) {
   const uint8_t* c = args.boolean(0);
-  const Buffer &t = args.buffer(1), &e = args.buffer(2);
+  const Buffer &t = args.input(1), &e = args.input(2);
   Buffer& y = output(args, 3, t.count);
   if (e.count != t.count || t.storage != y.storage || e.storage != y.storage) fail("select: the two branches differ");
   const int64_t conditions = args.count(0), per = conditions ? t.count / conditions : 1, size = sizeOf(y.storage);

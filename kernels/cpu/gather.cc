@@ -78,7 +78,7 @@ using namespace graft;
 
 /** gather(x, indices, y, batch, outer, axis, inner, count): y[b, o, i] = x[b, o, indices[b, i]], rows of `inner`. */
 GRAFT_EXPORT(gather) {
-  const Buffer& x = args.buffer(0);
+  const Buffer& x = args.input(0);
   const int32_t* indices = args.i32(1);
   const int64_t batch = args.integer(3), outer = args.integer(4), axis = args.integer(5), inner = args.integer(6), count = args.integer(7);
   Buffer& y = outputLike(args, 2, x, elements({batch, outer, count, inner}));
@@ -95,7 +95,7 @@ GRAFT_EXPORT(gather) {
 
 /** gatherNd(x, indices, y, strides in rows, row size, text of x's shape). */
 GRAFT_EXPORT(gatherNd) {
-  const Buffer& x = args.buffer(0);
+  const Buffer& x = args.input(0);
   const auto strides = args.ints(3);
   const int64_t n = args.integer(4), count = args.integer(5);
   Buffer& y = outputLike(args, 2, x, elements({count, n}));
@@ -117,7 +117,7 @@ GRAFT_EXPORT(scatterNd) {
 
 /** segmentSum(x, ids, y, segments, row size): rows of x added up by id; ids outside [0, segments) are left out. */
 GRAFT_EXPORT(segmentSum) {
-  const Buffer& x = args.buffer(0);
+  const Buffer& x = args.input(0);
   const int32_t* ids = args.i32(1);
   const int64_t segments = args.integer(3), n = args.integer(4), count = args.count(1);
   if (x.count != elements({count, n})) fail("segmentSum: the shapes do not fit");
@@ -152,7 +152,7 @@ GRAFT_EXPORT(oneHot) {
 
 /** topK(x, values, indices, row size, k): the largest first, the earlier of equals first. */
 GRAFT_EXPORT(topK) {
-  const Buffer& x = args.buffer(0);
+  const Buffer& x = args.input(0);
   const int64_t n = args.integer(3), k = args.integer(4), rows = n > 0 ? x.count / n : 0;
   if (k < 0 || k > n) fail("topK: %lld of %lld values", static_cast<long long>(k), static_cast<long long>(n));
   Buffer& values = outputLike(args, 1, x, elements({rows, k}));

@@ -173,7 +173,7 @@ static Operand operand(const Buffer& x, int64_t matrix, int64_t rows, int64_t co
 /** batchMatMul(a, b, out, m, n, k, transposeA, transposeB, offsets): offsets lists (a, b) matrix numbers per output matrix. */
 GRAFT_EXPORT(batchMatMul) {
   using namespace graft;
-  const Buffer &a = args.buffer(0), &b = args.buffer(1);
+  const Buffer &a = args.input(0), &b = args.input(1);
   const int64_t m = args.integer(3), n = args.integer(4), k = args.integer(5);
   const bool ta = args.flag(6), tb = args.flag(7);
   const auto pairs = args.ints(8);
@@ -230,7 +230,7 @@ GRAFT_EXPORT(product) {
   const int64_t m = args.integer(3), n = args.integer(4), k = args.integer(5);
   elements({m, n, k});
   const bool ta = args.flag(6), tb = args.flag(7);
-  const Operand a = operand(args.buffer(0), 0, m, k, ta), b = operand(args.buffer(1), 0, k, n, tb);
+  const Operand a = operand(args.input(0), 0, m, k, ta), b = operand(args.input(1), 0, k, n, tb);
   Scratch scratch;
   Epilogue e;
   e.alpha = float(args.number(8));

@@ -55,22 +55,29 @@ int32_t Args::handle(int i) const {
 }
 
 bool Args::flag(int i) const { return number(i) != 0; }
-Buffer& Args::buffer(int i) const { return graft::buffer(handle(i)); }
+
+static Buffer& onHost(Buffer& b, bool write) {
+  if (b.mirror) toHost(b, write);
+  return b;
+}
+
+Buffer& Args::buffer(int i) const { return onHost(graft::buffer(handle(i)), true); }
+const Buffer& Args::input(int i) const { return onHost(graft::buffer(handle(i)), false); }
 
 const float* Args::f32(int i, Scratch& scratch, int64_t n) const {
-  const Buffer& b = buffer(i);
+  const Buffer& b = input(i);
   if (b.count != n) fail("argument %d holds %lld elements, not %lld", i, static_cast<long long>(b.count), static_cast<long long>(n));
   return graft::f32(b, scratch);
 }
 
 const int32_t* Args::i32(int i) const {
-  const Buffer& b = buffer(i);
+  const Buffer& b = input(i);
   if (b.storage != Storage::I32) fail("argument %d is %s, not int32", i, kStorageNames[int(b.storage)]);
   return static_cast<const int32_t*>(b.data);
 }
 
 const uint8_t* Args::boolean(int i) const {
-  const Buffer& b = buffer(i);
+  const Buffer& b = input(i);
   if (b.storage != Storage::BOOL) fail("argument %d is %s, not bool", i, kStorageNames[int(b.storage)]);
   return static_cast<const uint8_t*>(b.data);
 }
@@ -111,7 +118,7 @@ std::vector<int64_t> Args::ints(int i) const {
 
 std::vector<Buffer*> Args::buffers(int i) const {
   std::vector<Buffer*> out;
-  for (const int64_t handle : ints(i)) out.push_back(&graft::buffer(handle < 0 || handle > INT32_MAX ? -1 : int32_t(handle)));
+  for (const int64_t handle : ints(i)) out.push_back(&onHost(graft::buffer(handle < 0 || handle > INT32_MAX ? -1 : int32_t(handle)), true));
   return out;
 }
 

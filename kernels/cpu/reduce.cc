@@ -149,7 +149,7 @@ GRAFT_EXPORT(reduce) {
   const int64_t code = args.integer(0);
   if (code < int64_t(Reduction::Sum) || code > int64_t(Reduction::Any)) fail("reduce: no reduction %lld", static_cast<long long>(code));
   const auto op = Reduction(code);
-  const Buffer& x = args.buffer(1);
+  const Buffer& x = args.input(1);
   Buffer& y = args.buffer(2);
   const View v = view(args, 3);
   if (x.count != v.count() || y.count != v.outputs() || y.frozen()) fail("reduce: the shapes do not fit");
@@ -173,7 +173,7 @@ GRAFT_EXPORT(argBest) {
 /** cumulate(product, x, y, outer, axis, inner, exclusive, reverse): running sums or products. */
 GRAFT_EXPORT(cumulate) {
   const bool product = args.flag(0), exclusive = args.flag(6), reverse = args.flag(7);
-  const Buffer& x = args.buffer(1);
+  const Buffer& x = args.input(1);
   Buffer& y = args.buffer(2);
   const View v = view(args, 3);
   if (x.count != v.count() || y.count != x.count || y.frozen()) fail("cumulate: the shapes do not fit");

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { native, STORAGE, type Native } from './native.js';
+import { STORAGE, type Native } from './native.js';
 
-/** What a tensor of graft-cpu is: native memory, or strings, or a pair of tensors for complex64. */
+/** What a tensor of ours is: native memory, or strings, or a pair of tensors for complex64. */
 interface Entry {
   dtype: tf.DataType;
   refCount: number;
@@ -10,13 +10,15 @@ interface Entry {
   complex?: { real: tf.TensorInfo; imag: tf.TensorInfo };
 }
 
-export const BACKEND = 'graft-cpu';
+/** Our backends, which share everything but their native functions: kernels/cpu's, and those of kernels/cuda in their places. */
+export const BACKENDS = ['graft-cpu', 'graft-cuda'] as const;
+export type Backend = (typeof BACKENDS)[number];
 
-/** The TensorFlow.js backend over kernels/cpu. Tensors are native buffers behind integer handles. */
-export class GraftCpuBackend extends tf.KernelBackend {
-  private readonly data: tf.DataStorage<Entry>;
+/** The TensorFlow.js backend over native functions. Tensors are native buffers behind integer handles. */
+export class GraftBackend extends tf.KernelBackend {
+  protected readonly data: tf.DataStorage<Entry>;
 
-  constructor(readonly native: Native) {
+  constructor(readonly name: Backend, readonly native: Native) {
     super();
     this.data = new tf.DataStorage(this, tf.engine());
   }
@@ -26,7 +28,7 @@ export class GraftCpuBackend extends tf.KernelBackend {
   /** The native buffer of a tensor. */
   handle(t: tf.TensorInfo): number {
     const { handle } = this.data.get(t.dataId);
-    if (handle === undefined) throw new Error(`graft-cpu: a ${t.dtype} tensor has no native buffer`);
+    if (handle === undefined) throw new Error(`${this.name}: a ${t.dtype} tensor has no native buffer`);
     return handle;
   }
 
@@ -97,10 +99,15 @@ export class GraftCpuBackend extends tf.KernelBackend {
       const [real, imag] = [complex.real, complex.imag].map((t) => this.readSync(t.dataId) as Float32Array);
       return tf.backend_util.mergeRealAndImagArrays(real, imag);
     }
-    const count = this.native.count(handle!);
-    const out = dtype === 'float32' ? new Float32Array(count) : dtype === 'int32' ? new Int32Array(count) : new Uint8Array(count);
+    const out = this.room(handle!, dtype);
     this.native.download(handle!, out);
     return out;
+  }
+
+  /** An array for a buffer's values. */
+  protected room(handle: number, dtype: tf.DataType): Float32Array | Int32Array | Uint8Array {
+    const count = this.native.count(handle);
+    return dtype === 'float32' ? new Float32Array(count) : dtype === 'int32' ? new Int32Array(count) : new Uint8Array(count);
   }
 
   override disposeData(dataId: object, force = false): boolean {
@@ -164,7 +171,7 @@ function storageOf(dtype: tf.DataType): number {
     case 'float32': return STORAGE.F32;
     case 'int32': return STORAGE.I32;
     case 'bool': return STORAGE.BOOL;
-    default: throw new Error(`graft-cpu: ${dtype} has no native storage`);
+    default: throw new Error(`graft: ${dtype} has no native storage`);
   }
 }
 
@@ -179,18 +186,10 @@ export interface KernelCall<A = Record<string, never>> {
   /** Named inputs; where TensorFlow.js passes a list (Concat, Pack, AddN) it is keyed 0, 1, …: use `Object.values`. */
   inputs: Inputs;
   attrs: A;
-  backend: GraftCpuBackend;
+  backend: GraftBackend;
 }
 
-/** Registers a native kernel under TensorFlow.js's name for it. Outputs are new tensors (`backend.output`) or aliases (`backend.alias`). */
+/** Registers a native kernel of our backends under TensorFlow.js's name for it. Outputs are new tensors (`backend.output`) or aliases (`backend.alias`). */
 export function defineKernel<A = Record<string, never>>(name: string, run: (call: KernelCall<A>) => tf.TensorInfo | tf.TensorInfo[]): void {
-  tf.registerKernel({ kernelName: name, backendName: BACKEND, kernelFunc: run as unknown as tf.KernelFunc });
-}
-
-/** Makes the backend known to TensorFlow.js; false where the addon is missing. */
-export function registerGraftCpu(): boolean {
-  const addon = native();
-  if (!addon) return false;
-  if (!tf.findBackendFactory(BACKEND)) tf.registerBackend(BACKEND, () => new GraftCpuBackend(addon));
-  return true;
+  for (const backendName of BACKENDS) tf.registerKernel({ kernelName: name, backendName, kernelFunc: run as unknown as tf.KernelFunc });
 }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { dirname, sep } from 'node:path';
 import { createRequire } from 'node:module';
-import { BACKEND, registerGraftCpu } from './backend.js';
+import { GraftBackend, type Backend } from './backend.js';
 import { native } from './native.js';
 
 export type BackendName = 'auto' | 'cpu' | 'cuda' | 'tensorflow' | 'webgpu' | 'wasm';
@@ -28,20 +28,36 @@ export async function useBackend(name: BackendName = 'auto', options: BackendOpt
     case 'wasm': return startWasm(options);
     case 'tensorflow': return startOptional('tensorflow', options, ['@tensorflow/tfjs-node-gpu']);
     case 'webgpu': return startOptional('webgpu', options, ['webgpu', '@tensorflow/tfjs-backend-webgpu']);
-    case 'cuda': throw new Error("backend 'cuda' is not available in this build: use --backend cpu");
+    case 'cuda': return startCuda(options);
   }
 }
 
 /** False where the addon is missing. */
 async function startCpu({ threads, precision }: BackendOptions): Promise<boolean> {
-  if (!registerGraftCpu()) return false;
-  if (threads) native()!.threads(threads);
-  native()!.halfProducts(precision === 'bf16');
+  const addon = native();
+  if (!addon) return false;
+  if (threads) addon.threads(threads);
+  addon.halfProducts(precision === 'bf16');
+  await startOurs('graft-cpu', () => new GraftBackend('graft-cpu', addon));
+  return true;
+}
+
+/** @throws Error where the addon, the driver, NVRTC or a GPU is missing */
+async function startCuda({ threads }: BackendOptions): Promise<void> {
+  const addon = native();
+  if (!addon) throw new Error("backend 'cuda' needs the native addon, which was not built: install a C++ compiler and run `npm run build`");
+  if (threads) addon.threads(threads);
+  const { GraftCudaBackend } = await import('./cuda.js');
+  const backend = tf.findBackend('graft-cuda') ?? new GraftCudaBackend(addon);
+  await startOurs('graft-cuda', () => backend);
+}
+
+async function startOurs(name: Backend, make: () => tf.KernelBackend): Promise<void> {
+  if (!tf.findBackendFactory(name)) tf.registerBackend(name, make);
   const { registerFallbacks } = await import('./fallback.js');
   await import('./cpu/index.js');
-  registerFallbacks(BACKEND);
-  await activate(BACKEND);
-  return true;
+  registerFallbacks(name);
+  await activate(name);
 }
 
 async function startWasm({ threads, precision }: BackendOptions): Promise<void> {

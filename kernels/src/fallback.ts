@@ -9,13 +9,17 @@ type Inputs = Record<string, Input> | tf.TensorInfo[];
 
 const counts = new Map<string, number>();
 
-/** How often each kernel ran as a fallback since `resetFallbackCounts`. */
+/** How often each kernel ran as a fallback since `resetFallbackCounts`; of graft-cuda also native functions that ran on the host, as `host:…`. */
 export function fallbackCounts(): Record<string, number> {
   return Object.fromEntries(counts);
 }
 
 export function resetFallbackCounts(): void {
   counts.clear();
+}
+
+export function countFallback(name: string): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1);
 }
 
 /** Lends `backendName` every kernel of TensorFlow.js's JavaScript backend that it lacks: inputs are copied there, outputs back. */
@@ -29,7 +33,7 @@ export function registerFallbacks(backendName: string): void {
 
 /** Runs one kernel of the JavaScript backend for `backendName`; also for a kernel of its own that leaves strings or complex64 to it. */
 export function runFallback(kernelName: string, backendName: string, { inputs, attrs, backend }: Parameters<tf.KernelFunc>[0]): tf.TensorInfo | tf.TensorInfo[] {
-  counts.set(kernelName, (counts.get(kernelName) ?? 0) + 1);
+  countFallback(kernelName);
   const { kernelFunc } = tf.getKernel(kernelName, 'cpu');
   return runOn(javascript(), backend as Host, backendName, kernelFunc, inputs as Inputs, attrs);
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { closeSync, openSync, readSync, fstatSync } from 'node:fs';
-import { GraftCpuBackend } from './backend.js';
+import { GraftBackend } from './backend.js';
 import { markFrozen } from './fused.js';
 import { STORAGE } from './native.js';
 
@@ -28,8 +28,8 @@ export function openMapped(path: string): MappedFile {
     }
     return out;
   };
-  let file: { backend: GraftCpuBackend; id: number } | undefined;
-  const mapped = (backend: GraftCpuBackend, offset: number, size: number, shape: number[], dtype: StorageType): tf.Tensor => {
+  let file: { backend: GraftBackend; id: number } | undefined;
+  const mapped = (backend: GraftBackend, offset: number, size: number, shape: number[], dtype: StorageType): tf.Tensor => {
     file ??= { backend, id: backend.native.mapOpen(path) };
     const info = backend.adopt(backend.native.mapTensor(file.id, offset, size, STORAGE[dtype]), shape, 'float32');
     return tf.engine().makeTensorFromTensorInfo(markFrozen(info), backend);
@@ -41,7 +41,7 @@ export function openMapped(path: string): MappedFile {
       const size = shape.reduce((a, b) => a * b, 1);
       const backend = tf.backend();
       // A value must lie at a multiple of its size to be used where it is.
-      if (backend instanceof GraftCpuBackend && offset % (dtype === 'F32' ? 4 : 2) === 0) return mapped(backend, offset, size, shape, dtype);
+      if (backend instanceof GraftBackend && offset % (dtype === 'F32' ? 4 : 2) === 0) return mapped(backend, offset, size, shape, dtype);
       return tf.tensor(widen(read(offset, size * (dtype === 'F32' ? 4 : 2)), dtype), shape, 'float32');
     },
     close: () => {

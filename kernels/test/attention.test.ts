@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { attention, dropoutMask, tf, useBackend, type Tensor2D, type Tensor4D } from '../src/index.js';
-import { agrees, data, gradientHolds, random, skip, start, type Data } from './against.js';
+import { agrees, BACKEND, data, gradientHolds, NAME, random, skip, start, type Data } from './against.js';
 
 before(start);
 
@@ -65,7 +65,7 @@ test('its gradients equal those of the reference', { skip }, () => {
 });
 
 test('texts one after another give what each gives alone', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const lengths = [4, 11, 2], c = ragged(lengths, { H: 4, Hkv: 2, dh: 8, causal: true });
   tf.tidy(() => {
     const [q, k, v] = inputs(c).map((d) => tf.tensor(d.values, d.shape as [number, number, number, number]) as Tensor4D);
@@ -76,14 +76,14 @@ test('texts one after another give what each gives alone', { skip }, () => {
 });
 
 test('lengths that do not add up are refused', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const t = tf.zeros([1, 5, 1, 4]) as Tensor4D;
   assert.throws(() => attention(t, t, t, { lengths: [2, 4] }), /texts of 6 tokens in q of shape \[1,5,1,4\]/);
   assert.throws(() => attention(t, t, t, { lengths: [5, 0] }), /the starts of 2 texts are wrong/);
 });
 
 test('more keys than there is room for are refused', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const t = tf.zeros([2, 5, 1, 4]) as Tensor4D;
   for (const filled of [[5, 6], [0, 5], [5]]) assert.throws(() => attention(t, t, t, { filled }), /the filled keys of 2 rows are wrong/);
 });
@@ -99,7 +99,7 @@ test('an input whose gradient is not asked for costs none', { skip }, () => {
 });
 
 test('with dropped weights the gradients are those of finite differences', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const c: Case = { B: 2, Tq: 6, Tk: 9, H: 2, Hkv: 1, dh: 4, causal: true, mask: padded(9, 6)(9), rate: 0.4 };
   gradientHolds('dropped', run(c), inputs(c));
 });
@@ -111,7 +111,7 @@ test('weights are dropped at the rate whatever the number of threads, independen
   const v = tf.tile(tf.reshape(tf.eye(T), [1, T, 1, T]), [B, 1, H, 1]) as Tensor4D;
   const weights = (seed: number): Float32Array => attention(q, k, v, { dropout: dropoutMask(0.25, seed) }).dataSync() as Float32Array;
   const first = weights(0).slice();
-  await useBackend('cpu', { threads: 1 });
+  await useBackend(NAME, { threads: 1 });
   assert.deepEqual(weights(0), first);
   const n = first.length, near = (value: number, want: number): void => assert.ok(Math.abs(value - want) < 5 * Math.sqrt(want * (1 - want) / n), `${value}, not ${want}`);
   const share = (f: (i: number) => boolean): number => first.reduce((sum, _, i) => sum + Number(f(i)), 0) / n;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { augmentImages, Rng, tf, useBackend, type Augmentation, type Tensor4D } from '../src/index.js';
-import { agrees, data, sizeOf, skip, start } from './against.js';
+import { agrees, BACKEND, data, NAME, sizeOf, skip, start } from './against.js';
 
 before(start);
 
@@ -31,7 +31,7 @@ test('the native augmentation is the reference', { skip }, () => {
 
 test('one draw each gives what each gives alone, but for the noise; another count is refused', { skip }, () => {
   const x = image([2, 6, 6, 3]), draws = [{ ...STILL, flip: true }, { ...STILL, colours: reversed(COLOURS) }];
-  for (const backend of ['cpu', 'graft-cpu']) {
+  for (const backend of ['cpu', BACKEND]) {
     tf.setBackend(backend);
     const half = x.values.length / 2, alone = (k: number): number[] => run(data(x.values.slice(k * half, (k + 1) * half), [1, 6, 6, 3]), draws[k]);
     assert.deepEqual(run(x, ...draws), [...alone(0), ...alone(1)]);
@@ -40,7 +40,7 @@ test('one draw each gives what each gives alone, but for the noise; another coun
 });
 
 test('nothing to do only clips; shifted images are read where they were', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const x = image([1, 6, 5, 3]), at = (v: number[], i: number, j: number): number[] => v.slice((i * 5 + j) * 3, (i * 5 + j) * 3 + 3);
   const clipped = x.values.map((v) => Math.min(1, Math.max(0, v)));
   run(x, STILL).forEach((v, i) => assert.ok(Math.abs(v - clipped[i]) < 1e-6));
@@ -51,7 +51,7 @@ test('the noise is normal, has the same bytes for the same keys on any number of
   const n = 8, grey = data(new Array<number>(n * 64 * 64 * 3).fill(0.5), [n, 64, 64, 3]), draw = (key: number): Augmentation => ({ ...STILL, noise: { std: 0.1, keys: [key, 9] } });
   const noise: number[][] = [];
   for (const threads of [1, 2]) {
-    await useBackend('cpu', { threads });
+    await useBackend(NAME, { threads });
     noise.push(run(grey, draw(1)));
   }
   const [z, again] = noise.map((v) => v.map((y) => (y - 0.5) / 0.1)), other = run(grey, draw(2)).map((y) => (y - 0.5) / 0.1);

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { tf, useBackend } from '../src/index.js';
+import { tf } from '../src/index.js';
 import { fallbackCounts, resetFallbackCounts } from '../src/fallback.js';
-import { native } from '../src/native.js';
+import { skip, start } from './against.js';
 
-const skip = native() ? false : 'the native backend was not built';
-
-before(async () => { if (!skip) await useBackend('cpu', { threads: 2 }); });
+before(start);
 
 test('values of every dtype come back as they were written', { skip }, () => {
   assert.deepEqual([...tf.tensor([1.5, -2]).dataSync()], [1.5, -2]);

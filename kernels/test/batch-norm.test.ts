@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { batchNorm, batchNormTrain, tf, type Tensor1D, type Tensor4D } from '../src/index.js';
 import { markFrozen } from '../src/fused.js';
-import { agrees, random, skip, start, type Data } from './against.js';
+import { agrees, BACKEND, random, skip, start, type Data } from './against.js';
 
 before(start);
 
@@ -57,7 +57,7 @@ test("TensorFlow.js's own batchNorm runs natively", { skip }, () => {
 });
 
 test('a variable that starts from frozen memory still gets its gradient', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const vector = (v: number): Tensor1D => markFrozen(tf.fill([3], v) as Tensor1D);
   const [mean, variance, beta] = [vector(0), vector(1), vector(0)];
   const gamma = tf.variable(vector(1)) as unknown as Tensor1D;

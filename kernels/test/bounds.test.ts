@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { attention, conv2d, crossEntropy, embedding, rotary, tf } from '../src/index.js';
-import { type GraftCpuBackend } from '../src/backend.js';
+import { type GraftBackend } from '../src/backend.js';
 import { native, type Native, type NativeArgument } from '../src/native.js';
 import { skip, start } from './against.js';
 
@@ -37,7 +37,7 @@ test('shapes that do not fit are errors', { skip }, () => {
 
 test('the addon checks what TypeScript hands it', { skip }, () => {
   tf.setBackend('graft-cpu');
-  const { native: addon } = tf.backend() as GraftCpuBackend;
+  const { native: addon } = tf.backend() as GraftBackend;
   const make = (count: number, storage = 0): number => addon.create(count, storage);
   const [two, six, ids, out] = [make(2), make(6), make(2, 1), make(6)];
   addon.upload(ids, Int32Array.of(0, 1));

@@ -1,6 +1,6 @@
 import { before, test } from 'node:test';
 import { conv2d, tf, type ConvOptions, type Tensor1D, type Tensor4D } from '../src/index.js';
-import { agrees, gradientHolds, random, skip, start } from './against.js';
+import { agrees, BACKEND, gradientHolds, random, skip, start } from './against.js';
 
 before(start);
 
@@ -52,7 +52,7 @@ test('its gradients equal those of the reference', { skip }, () => {
 });
 
 test('gradients of dilated convolutions equal differences', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   for (const c of DILATED) gradientHolds(JSON.stringify(c), run(c) as (...t: tf.Tensor[]) => tf.Tensor, inputs(c));
 });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { activate, crossEntropy, embedding, layerNorm, logSoftmax, rmsNorm, rotary, softmax, tf, type Activation } from '../src/index.js';
-import { agrees, data, gradientHolds, random, skip, start } from './against.js';
+import { agrees, BACKEND, data, gradientHolds, random, skip, start } from './against.js';
 
 before(start);
 
@@ -25,7 +25,7 @@ test('activations', { skip }, () => {
     for (const shape of [[0], [1], [17], [3, 70]]) same(kind, (x) => activate(x, kind), [random(shape, 'float32', 2)]);
     if (kind !== 'relu') gradientHolds(kind, (x) => activate(x, kind), [random([5, 9], 'float32', 2)]);
   }
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const [low, high] = activate(tf.tensor1d([-100, 100]), 'gelu').dataSync();
   assert.deepEqual([Math.abs(low), high], [0, 100]);
 });
@@ -71,12 +71,12 @@ test('cross-entropy with ignored rows and smoothing', { skip }, () => {
   }
   const labels = data([2, 0, 4], [3], 'int32');
   gradientHolds('crossEntropy', (x, y) => crossEntropy(x as tf.Tensor2D, y as tf.Tensor1D, { labelSmoothing: 0.2, ignoreIndex: 0 }), [random([3, 5]), labels]);
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   assert.throws(() => crossEntropy(tf.zeros([1, 2]), tf.tensor1d([2], 'int32')), /label 2 of row 0 is not in \[0, 2\)/);
 });
 
 test('nothing is kept but what the gradient needs, and nothing is left behind', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const [x, gamma, beta] = [[8, 16], [16], [16]].map((shape) => tf.tensor(random(shape).values, shape));
   const before = tf.memory().numTensors;
   tf.tidy(() => tf.grad((t: tf.Tensor) => tf.sum(softmax(activate(layerNorm(t, gamma as tf.Tensor1D, beta as tf.Tensor1D, 1e-5), 'gelu'))))(x).dataSync());

@@ -3,13 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { openMapped, Rng, tf, useBackend } from '../src/index.js';
+import { openMapped, Rng, tf } from '../src/index.js';
 import { fallbackCounts, resetFallbackCounts } from '../src/fallback.js';
-import { native } from '../src/native.js';
+import { skip, start } from './against.js';
 
-const skip = native() ? false : 'the native backend was not built';
-
-before(async () => { if (!skip) await useBackend('cpu', { threads: 2 }); });
+before(start);
 
 test('products of all transpositions, odd sizes and broadcast batches equal sums in double precision', { skip }, () => {
   resetFallbackCounts();

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { adamwStep, openMapped, sgdStep, sumOfSquares, tf } from '../src/index.js';
-import { agrees, random, skip, start } from './against.js';
+import { agrees, BACKEND, random, skip, start } from './against.js';
 
 before(start);
 
@@ -27,7 +27,7 @@ test('AdamW and SGD steps are those of the reference', { skip }, () => {
 });
 
 test('a step changes neither tensors that share the memory of the variable nor mapped weights', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const dir = mkdtempSync(join(tmpdir(), 'graft-'));
   try {
     writeFileSync(join(dir, 'w'), Float32Array.of(1, 2));
@@ -48,7 +48,7 @@ test('a step changes neither tensors that share the memory of the variable nor m
 });
 
 test('squares are summed over all tensors', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   assert.ok(Math.abs(sumOfSquares([tf.fill([40000], 0.01), tf.tensor1d([3, 4])]).dataSync()[0] - 29) < 1e-4);
   assert.equal(sumOfSquares([]).dataSync()[0], 0);
 });

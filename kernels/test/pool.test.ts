@@ -1,6 +1,6 @@
 import { before, test } from 'node:test';
 import { tf, type Tensor4D } from '../src/index.js';
-import { agrees, gradientHolds, random, skip, start } from './against.js';
+import { agrees, BACKEND, gradientHolds, random, skip, start } from './against.js';
 
 before(start);
 
@@ -24,7 +24,7 @@ test('maximum and average pooling and their gradients equal those of TensorFlow.
 
 test('padding does not count: the gradient of average pooling at a border equals differences', { skip }, () => {
   // TensorFlow.js's JavaScript kernel divides by the whole window there, unlike its forward pass.
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   for (const { x, size, stride, pad } of CASES) gradientHolds(`average ${x} ${pad}`, (t) => tf.avgPool(t as Tensor4D, size, stride, pad), [random(x)]);
 });
 

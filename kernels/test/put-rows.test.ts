@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { putRows, tf } from '../src/index.js';
-import { skip, start } from './against.js';
+import { BACKEND, skip, start } from './against.js';
 
 before(start);
 
-const BACKENDS = ['graft-cpu', 'cpu'];
+const BACKENDS = [BACKEND, 'cpu'];
 
 test('blocks of rows land where they are told, and nothing else changes', { skip }, () => {
   for (const backend of BACKENDS) {
@@ -18,14 +18,14 @@ test('blocks of rows land where they are told, and nothing else changes', { skip
 });
 
 test('a tensor that shares the variable’s memory keeps its values', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const into = tf.variable(tf.zeros([2, 2])), before = tf.clone(into);
   putRows(into, tf.ones([1, 2]), 2, [1], [0]);
   assert.deepEqual(Array.from(before.dataSync()), [0, 0, 0, 0]);
 });
 
 test('rows that do not fit are refused', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const into = tf.variable(tf.zeros([2, 2]));
   assert.throws(() => putRows(into, tf.ones([1, 2]), 2, [1], [2]), /rows 2 and 1 more do not fit into 2/);
   assert.throws(() => putRows(into, tf.ones([1, 2]), 2, [1], [-1]), /do not fit/);

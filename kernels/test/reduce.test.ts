@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { tf } from '../src/index.js';
 import { native } from '../src/native.js';
-import { agrees, data, gradientHolds, random, skip, start, type Data } from './against.js';
+import { agrees, BACKEND, data, gradientHolds, random, skip, start, type Data } from './against.js';
 
 before(start);
 
@@ -55,7 +55,7 @@ test('gradients of sum and mean', { skip }, () => {
 });
 
 test('sums of many numbers are exact to float32 and the same for every number of threads', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const n = 300_000;
   const values = Float32Array.from({ length: n }, (_, i) => 0.1 + (i % 7) * 1e-3);
   const exact = values.reduce((a, b) => a + b, 0); // in doubles

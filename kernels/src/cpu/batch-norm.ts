@@ -1,10 +1,10 @@
 /** Batch normalisation over the last axis. */
 import * as tf from '@tensorflow/tfjs-core';
-import { defineKernel, type GraftCpuBackend } from '../backend.js';
+import { defineKernel, type GraftBackend } from '../backend.js';
 
 type T = tf.TensorInfo;
 
-function apply(backend: GraftCpuBackend, x: T, mean: T | null, variance: T, gamma: T | null, beta: T | null, epsilon: number): T {
+function apply(backend: GraftBackend, x: T, mean: T | null, variance: T, gamma: T | null, beta: T | null, epsilon: number): T {
   const y = backend.output(x.shape);
   const handle = (t: T | null): number | null => (t ? backend.handle(t) : null);
   backend.native.batchNormApply(backend.handle(x), handle(mean), backend.handle(variance), handle(gamma), handle(beta), backend.handle(y), epsilon);

@@ -1,6 +1,6 @@
 /** Convolutions of TensorFlow.js (filters HWIO) and of ops/conv.ts (filters OIHW, groups): forward and both gradients. */
 import * as tf from '@tensorflow/tfjs-core';
-import { defineKernel, type GraftCpuBackend, type KernelCall } from '../backend.js';
+import { defineKernel, type GraftBackend, type KernelCall } from '../backend.js';
 import { outputSize, type ConvAttrs } from '../ops/conv.js';
 import { fallBack, sameShape } from './numeric.js';
 
@@ -31,19 +31,19 @@ defineKernel<ConvAttrs & { xShape: number[] }>('ConvolutionInputGrad', ({ inputs
 defineKernel<ConvAttrs & { wShape: number[] }>('ConvolutionFilterGrad', ({ inputs: { x, dy }, attrs, backend }) =>
   filterGradient(backend, x, dy, attrs.wShape, geometry(x.shape, attrs.wShape, attrs)));
 
-function forward(backend: GraftCpuBackend, x: tf.TensorInfo, w: tf.TensorInfo, b: tf.TensorInfo | null | undefined, g: number[]): tf.TensorInfo {
+function forward(backend: GraftBackend, x: tf.TensorInfo, w: tf.TensorInfo, b: tf.TensorInfo | null | undefined, g: number[]): tf.TensorInfo {
   const y = backend.output(outputShape(g));
   backend.native.convForward(backend.handle(x), backend.handle(w), b ? backend.handle(b) : null, backend.handle(y), g);
   return y;
 }
 
-function inputGradient(backend: GraftCpuBackend, dy: tf.TensorInfo, w: tf.TensorInfo, shape: number[], g: number[]): tf.TensorInfo {
+function inputGradient(backend: GraftBackend, dy: tf.TensorInfo, w: tf.TensorInfo, shape: number[], g: number[]): tf.TensorInfo {
   const dx = backend.output(shape);
   backend.native.convInputGradient(backend.handle(dy), backend.handle(w), backend.handle(dx), g);
   return dx;
 }
 
-function filterGradient(backend: GraftCpuBackend, x: tf.TensorInfo, dy: tf.TensorInfo, shape: number[], g: number[]): tf.TensorInfo {
+function filterGradient(backend: GraftBackend, x: tf.TensorInfo, dy: tf.TensorInfo, shape: number[], g: number[]): tf.TensorInfo {
   const dw = backend.output(shape);
   backend.native.convFilterGradient(backend.handle(x), backend.handle(dy), backend.handle(dw), g);
   return dw;
@@ -98,10 +98,10 @@ for (const [depthwise, name, fused] of [[false, 'Conv2D', 'FusedConv2D'], [true,
 
 const ACTIVATIONS: Record<string, string> = { relu: 'Relu', relu6: 'Relu6', elu: 'Elu', sigmoid: 'Sigmoid', prelu: 'Prelu', leakyrelu: 'LeakyRelu' };
 
-function activated(backend: GraftCpuBackend, y: tf.TensorInfo, { activation, leakyreluAlpha }: Fused, alpha?: tf.TensorInfo): tf.TensorInfo {
+function activated(backend: GraftBackend, y: tf.TensorInfo, { activation, leakyreluAlpha }: Fused, alpha?: tf.TensorInfo): tf.TensorInfo {
   if (activation === 'linear') return y;
   const inputs = { x: y, ...(alpha && { alpha }) };
-  const out = tf.getKernel(ACTIVATIONS[activation], tf.getBackend()).kernelFunc({ inputs, attrs: { alpha: leakyreluAlpha ?? 0.2 }, backend });
+  const out = tf.getKernel(ACTIVATIONS[activation], backend.name).kernelFunc({ inputs, attrs: { alpha: leakyreluAlpha ?? 0.2 }, backend });
   backend.release(y);
   return out as tf.TensorInfo;
 }

@@ -1,10 +1,10 @@
 /** Element-wise kernels with TensorFlow.js's dtype rules: the result has the first input's dtype unless a kernel says otherwise. */
 import * as tf from '@tensorflow/tfjs-core';
-import { type GraftCpuBackend } from '../backend.js';
+import { type GraftBackend } from '../backend.js';
 import { defineNumeric, sameShape, typeOf, type NativeType } from './numeric.js';
 
 /** Looks an operation's number up once. */
-function numbered(table: 'unaryOp' | 'binaryOp', name: string): (backend: GraftCpuBackend) => number {
+function numbered(table: 'unaryOp' | 'binaryOp', name: string): (backend: GraftBackend) => number {
   let op: number | undefined;
   return (backend) => (op ??= backend.native[table](name));
 }
@@ -73,7 +73,7 @@ defineNumeric('Select', ({ inputs: { condition, t, e }, backend }) => {
 });
 
 /** A reference of one's own to `x` as `dtype`. */
-export function castTo(backend: GraftCpuBackend, x: tf.TensorInfo, dtype: NativeType): tf.TensorInfo {
+export function castTo(backend: GraftBackend, x: tf.TensorInfo, dtype: NativeType): tf.TensorInfo {
   if (x.dtype === dtype) return backend.alias(x);
   const y = backend.output(x.shape, dtype);
   backend.native.cast(backend.handle(x), backend.handle(y));
@@ -86,7 +86,7 @@ defineNumeric<{ dtype: tf.DataType }>('Cast', ({ inputs: { x }, attrs: { dtype }
   return castTo(backend, x, dtype);
 });
 
-function filled(backend: GraftCpuBackend, shape: readonly number[], value: number, dtype: NativeType): tf.TensorInfo {
+function filled(backend: GraftBackend, shape: readonly number[], value: number, dtype: NativeType): tf.TensorInfo {
   const y = backend.output(shape, dtype);
   backend.native.fill(backend.handle(y), value);
   return y;

@@ -1,4 +1,4 @@
-/** Registers every native kernel of graft-cpu, then TensorFlow.js's own for the rest. One import line per file. */
+/** Registers every native kernel of graft-cpu and graft-cuda. One import line per file. */
 import './shape.js';
 import './complex.js';
 import './matmul.js';

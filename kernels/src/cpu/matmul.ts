@@ -1,6 +1,6 @@
 /** Batched matrix products with broadcasting over the batch axes. */
 import * as tf from '@tensorflow/tfjs-core';
-import { BACKEND, defineKernel } from '../backend.js';
+import { defineKernel } from '../backend.js';
 import { castTo } from './elementwise.js';
 import { type NativeType } from './numeric.js';
 
@@ -32,7 +32,7 @@ const ACTIVATIONS: Record<tf.fused.Activation, string | null> =
 defineKernel<Fused>('_FusedMatMul', ({ inputs: { a, b, bias, preluActivationWeights }, attrs, backend }) => {
   let y: tf.TensorInfo | undefined;
   const then = (name: string, inputs: Record<string, tf.TensorInfo>, attrs: object = {}): void => {
-    const next = tf.getKernel(name, BACKEND).kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend }) as tf.TensorInfo;
+    const next = tf.getKernel(name, backend.name).kernelFunc({ inputs, attrs: attrs as tf.NamedAttrMap, backend }) as tf.TensorInfo;
     if (y) backend.release(y);
     y = next;
   };

@@ -1,6 +1,6 @@
 /** Kernels that move elements without changing them, all by one strided copy. */
 import * as tf from '@tensorflow/tfjs-core';
-import { type GraftCpuBackend } from '../backend.js';
+import { type GraftBackend } from '../backend.js';
 import { defineNumeric, typeOf } from './numeric.js';
 
 const { slice_util: slices, backend_util } = tf;
@@ -15,7 +15,7 @@ export function stridesOf(shape: readonly number[]): number[] {
 interface Place { offset?: number; strides?: number[] }
 
 /** Copies a box of `shape` between places in two tensors; by default it starts at the first element and has the tensor's own strides. */
-function copy(backend: GraftCpuBackend, x: tf.TensorInfo, from: Place, y: tf.TensorInfo, to: Place, shape: readonly number[]): void {
+function copy(backend: GraftBackend, x: tf.TensorInfo, from: Place, y: tf.TensorInfo, to: Place, shape: readonly number[]): void {
   backend.native.copy(backend.handle(x), from.offset ?? 0, from.strides ?? stridesOf(x.shape), backend.handle(y), to.offset ?? 0, to.strides ?? stridesOf(y.shape), shape);
 }
 
@@ -28,7 +28,7 @@ defineNumeric<{ perm: number[] }>('Transpose', ({ inputs: { x }, attrs: { perm }
   return y;
 });
 
-function slice(backend: GraftCpuBackend, x: tf.TensorInfo, begin: readonly number[], size: readonly number[]): tf.TensorInfo {
+function slice(backend: GraftBackend, x: tf.TensorInfo, begin: readonly number[], size: readonly number[]): tf.TensorInfo {
   const y = backend.output(size, typeOf(x));
   copy(backend, x, { offset: dot(begin, stridesOf(x.shape)) }, y, {}, size);
   return y;
@@ -52,7 +52,7 @@ defineNumeric<StridedSlice>('StridedSlice', ({ inputs: { x }, attrs: a, backend 
   return y;
 });
 
-function split(backend: GraftCpuBackend, x: tf.TensorInfo, axis: number, sizes: number[]): tf.TensorInfo[] {
+function split(backend: GraftBackend, x: tf.TensorInfo, axis: number, sizes: number[]): tf.TensorInfo[] {
   const begin = new Array<number>(x.shape.length).fill(0);
   return sizes.map((n) => {
     const part = slice(backend, x, begin, x.shape.map((size, i) => (i === axis ? n : size)));
@@ -72,7 +72,7 @@ defineNumeric<{ axis: number }>('Unpack', ({ inputs: { value }, attrs, backend }
     .map((part) => ({ ...part, shape: value.shape.filter((_, i) => i !== axis) }));
 });
 
-function concat(backend: GraftCpuBackend, parts: tf.TensorInfo[], axis: number): tf.TensorInfo {
+function concat(backend: GraftBackend, parts: tf.TensorInfo[], axis: number): tf.TensorInfo {
   const shape = backend_util.computeOutShape(parts.map((t) => t.shape), axis);
   const y = backend.output(shape, typeOf(parts[0]));
   const strides = stridesOf(shape);

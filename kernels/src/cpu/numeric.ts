@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { BACKEND, defineKernel, type KernelCall } from '../backend.js';
+import { defineKernel, type KernelCall } from '../backend.js';
 import { runFallback } from '../fallback.js';
 
 export type NativeType = 'float32' | 'int32' | 'bool';
@@ -14,7 +14,7 @@ export function defineNumeric<A = Record<string, never>>(name: string, run: (cal
 
 /** What TensorFlow.js's JavaScript kernel of this name gives, for a call that its native one does not serve. */
 export const fallBack = <A>(name: string, call: KernelCall<A>): tf.TensorInfo | tf.TensorInfo[] =>
-  runFallback(name, BACKEND, call as unknown as Parameters<tf.KernelFunc>[0]);
+  runFallback(name, call.backend.name, call as unknown as Parameters<tf.KernelFunc>[0]);
 
 /** The dtype of a tensor already known to be numeric. */
 export const typeOf = (t: tf.TensorInfo): NativeType => t.dtype as NativeType;

@@ -1,6 +1,6 @@
 /** Reductions over any axes, as TensorFlow.js names and types them. */
 import * as tf from '@tensorflow/tfjs-core';
-import { type GraftCpuBackend } from '../backend.js';
+import { type GraftBackend } from '../backend.js';
 import { castTo } from './elementwise.js';
 import { defineNumeric, typeOf, type NativeType } from './numeric.js';
 
@@ -24,7 +24,7 @@ function runs(shape: readonly number[], axes: readonly number[]): { size: number
 const product = (sizes: { size: number }[]): number => sizes.reduce((n, { size }) => n * size, 1);
 
 /** Reduces run by run from the last one on; float32 sums are scaled at the end. */
-function reduce(backend: GraftCpuBackend, name: Name, x: tf.TensorInfo, axes: number[], keepDims: boolean, dtype: NativeType, scale = 1): tf.TensorInfo {
+function reduce(backend: GraftBackend, name: Name, x: tf.TensorInfo, axes: number[], keepDims: boolean, dtype: NativeType, scale = 1): tf.TensorInfo {
   const shape = keepDims ? x.shape.map((n, i) => (axes.includes(i) ? 1 : n)) : x.shape.filter((_, i) => !axes.includes(i));
   const left = runs(x.shape, axes);
   if (!left.some((run) => run.reduced)) left.push({ size: 1, reduced: true });

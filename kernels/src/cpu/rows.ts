@@ -1,6 +1,6 @@
 /** Kernels over the rows of the last axis: softmax and its relatives, normalisation, cross-entropy, rotary embedding. */
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { defineKernel, type GraftCpuBackend } from '../backend.js';
+import { defineKernel, type GraftBackend } from '../backend.js';
 import { castTo } from './elementwise.js';
 import { defineNumeric } from './numeric.js';
 
@@ -27,7 +27,7 @@ for (const [name, f] of [['Softmax', 'softmax'], ['LogSoftmax', 'logSoftmax']] a
   });
 }
 
-const handles = (backend: GraftCpuBackend, ...tensors: TensorInfo[]): number[] => tensors.map((t) => backend.handle(t));
+const handles = (backend: GraftBackend, ...tensors: TensorInfo[]): number[] => tensors.map((t) => backend.handle(t));
 
 interface Norm { epsilon: number; centred: boolean }
 

@@ -1,0 +1,52 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { GraftBackend } from './backend.js';
+import { countFallback } from './fallback.js';
+import type { Native, NativeArgument } from './native.js';
+
+/** Where kernels/cuda lies, in the sources and in the package. */
+export const CUDA_SOURCES = fileURLToPath(new URL('../../cuda', import.meta.url));
+
+/** Where compiled kernels are kept between runs. */
+function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'graft', 'cuda');
+}
+
+/** graft-cpu's functions, with those that kernels/cuda has in their places. What is left runs on the host, on memory brought there, and is counted. */
+function cudaFunctions(addon: Native): Native {
+  const functions: Native = {};
+  for (const [name, onHost] of Object.entries(addon)) {
+    if (name.startsWith('cuda:')) continue;
+    functions[name] = addon[`cuda:${name}`] ?? ((...args: NativeArgument[]): number => {
+      const before = addon['cuda:counters'](3);
+      const result = onHost(...args);
+      if (addon['cuda:counters'](3) > before) countFallback(`host:${name}`);
+      return result;
+    });
+  }
+  return functions;
+}
+
+/** graft-cpu with its tensors and its kernels on an NVIDIA GPU. */
+export class GraftCudaBackend extends GraftBackend {
+  /** @throws Error, one line, for the first thing that is missing: driver, NVRTC, GPU */
+  constructor(private readonly addon: Native) {
+    addon['cuda:start'](0, CUDA_SOURCES, cacheFolder());
+    super('graft-cuda', cudaFunctions(addon));
+  }
+
+  /** Lets other work run while the GPU gets there. */
+  override async read(dataId: object): Promise<tf.backend_util.BackendValues> {
+    const { handle, dtype } = this.data.get(dataId);
+    if (handle === undefined) return this.readSync(dataId);
+    const ticket = this.addon['cuda:ask'](handle);
+    if (ticket < 0) return this.readSync(dataId); // the host has it
+    while (!this.addon['cuda:arrived'](ticket)) await setImmediate();
+    const out = this.room(handle, dtype);
+    this.addon['cuda:take'](ticket, out);
+    return out;
+  }
+}

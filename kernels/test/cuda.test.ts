@@ -1,0 +1,77 @@
+// graft-cuda without a GPU: its kernels run in the emulator, and the tests of graft-cpu's kernels are run again on them.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { emulated, emulator, script } from './emulator.js';
+
+const found = emulator();
+const skip = 'missing' in found ? found.missing : false;
+const folder = 'folder' in found ? found.folder : '';
+
+/** Native functions without a kernel of their own on the GPU. */
+const ON_HOST = ['augment', 'batchMatMul', 'product', 'copy', 'reduce', 'argBest', 'cumulate', 'softmax', 'logSoftmax', 'softmaxGrad', 'logSoftmaxGrad', 'crossEntropy',
+  'crossEntropyGrad', 'norm', 'normGrad', 'normGammaGrad', 'gather', 'gatherNd', 'scatterNd', 'segmentSum', 'oneHot', 'topK', 'putRows', 'rotary', 'dropout', 'adamw',
+  'sgd', 'attentionForward', 'attentionGradient', 'convForward', 'convInputGradient', 'convFilterGradient', 'batchNormApply', 'batchNormStatistics', 'batchNormSums',
+  'batchNormTrainGradient', 'poolForward', 'maxPoolGradient', 'averagePoolGradient', 'resize', 'resizeGrad'];
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+
+for (const name of ['backend', 'elementwise', 'reduce', 'shape', 'fused-rows', 'dropout', 'optimise', 'put-rows', 'linear', 'low-rank', 'attention', 'conv', 'batch-norm', 'pool',
+  'augment', 'tape']) {
+  test(`on graft-cuda: ${name}`, { skip }, () => {
+    const env = emulated(folder, { GRAFT_TEST_BACKEND: 'cuda', GRAFT_CUDA_EXACT: '1', GRAFT_TEST_ON_HOST: ON_HOST.join(' ') });
+    delete env.NODE_TEST_CONTEXT; // or the inner runner would report to the outer one
+    const run = spawnSync(process.execPath, ['--test', '--test-reporter=tap', join(here, `${name}.test.js`)], { encoding: 'utf8', env });
+    assert.equal(run.status, 0, failures(run.stdout) + run.stderr);
+    assert.match(run.stdout, /^# pass [1-9]/m);
+  });
+}
+
+/** The failed part of a TAP report. */
+const failures = (report: string): string => report.split('\n').filter((line) => !/^\s*(ok|#|TAP|---|\.\.\.|duration_ms|type:|\d+\.\.)/.test(line)).slice(0, 60).join('\n');
+
+const START = "const { useBackend, tf } = await import(SRC + 'index.js'); await useBackend('cuda');";
+
+test('compiled kernels are kept on disk and found again; what does not compile is one line', { skip }, () => {
+  const env = emulated(folder), run = (): string[] => {
+    const { status, stderr } = script(`${START} tf.add([1, 2], [3, 4]).print();`, env);
+    assert.equal(status, 0, stderr);
+    return readdirSync(join(env.XDG_CACHE_HOME!, 'graft/cuda'));
+  };
+  const first = run();
+  assert.match(first.join(), /^elementwise-sm_90-[0-9a-f]{32}\.cubin$/);
+  assert.deepEqual(run(), first);
+});
+
+test('what is missing is one clear line', { skip }, () => {
+  const line = (env: NodeJS.ProcessEnv): string => {
+    const { status, stderr } = script(`try { ${START} } catch (error) { console.error(error.message); process.exit(1); }`, env);
+    assert.equal(status, 1);
+    return stderr;
+  };
+  const none = { ...process.env, GRAFT_CUDA: '/nowhere', HOME: '/nowhere', CUDA_HOME: '', CUDA_PATH: '', VIRTUAL_ENV: '', CONDA_PREFIX: '' };
+  const { stdout } = spawnSync('sh', ['-c', 'ldconfig -p 2>/dev/null | grep -c libcuda.so.1'], { encoding: 'utf8' });
+  if (stdout.trim() === '0') assert.match(line(none), /^cuda: libcuda\.so\.1 was not found: install NVIDIA's driver .*--backend cpu\n$/);
+  assert.match(line(emulated(folder, { GRAFT_EMULATOR_CAPABILITY: '75' })), /^cuda: the emulated GPU has compute capability 7\.5; graft needs 8\.0 \(Ampere\) or newer, or --backend cpu\n$/);
+});
+
+test('out of memory is one clear line, after what was kept for reuse has been given back', { skip }, () => {
+  const env = emulated(folder, { GRAFT_EMULATOR_MEMORY: String(64 << 20) });
+  const { status, stdout, stderr } = script(`${START}
+    for (let i = 0; i < 4; i++) tf.zeros([(40 + i) << 18]).dispose(); // 40 MiB each, of different sizes
+    try { tf.zeros([70 << 18]); } catch (error) { console.log(error.message); }`, env);
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /^cuda: out of memory: \d+ MiB more do not fit beside 0 MiB in use, of 64 MiB on the emulated GPU: lower --batch-size.*\n$/);
+});
+
+test('reads do not hold up other work and give the values of their time', { skip }, () => {
+  const { stdout, stderr } = script(`${START}
+    const x = tf.tensor([1, 2, 3]), v = tf.variable(tf.zeros([3]));
+    const before = v.data(), other = new Promise((done) => setImmediate(() => done('ran')));
+    v.assign(x);
+    console.log(JSON.stringify([[...await before], [...await v.data()], await other, [...await tf.tensor([7], [1], 'int32').data()], await tf.tensor(['s']).data()]));`, emulated(folder));
+  assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), [[0, 0, 0], [1, 2, 3], 'ran', [7], ['s']]);
+});
