@@ -4,29 +4,13 @@
 #include <vector>
 
 #include "convert.h"
-#include "core.h"
+#include "copy.h"
 
 namespace graft {
 namespace {
 
 constexpr int64_t kBytes = 1 << 16;  // per part
 constexpr int64_t kTile = 16;
-
-struct Axis { int64_t size, from, to; };  // strides in elements
-
-/** Axes in the order of the output's memory, outermost first; neighbours that are contiguous on both sides are one. */
-std::vector<Axis> normalised(const std::vector<int64_t>& shape, const std::vector<int64_t>& from, const std::vector<int64_t>& to) {
-  std::vector<Axis> axes, merged;
-  for (size_t i = 0; i < shape.size(); i++)
-    if (shape[i] != 1) axes.push_back({shape[i], from[i], to[i]});
-  std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.to > b.to; });
-  for (const Axis& a : axes) {
-    if (!merged.empty() && merged.back().from == a.from * a.size && merged.back().to == a.to * a.size) merged.back() = {merged.back().size * a.size, a.from, a.to};
-    else merged.push_back(a);
-  }
-  if (merged.empty()) merged.push_back({1, 1, 1});
-  return merged;
-}
 
 /** f(offset from, offset to, i) for i in [begin, end) of the product of the axes. */
 template <class F>
@@ -109,14 +93,6 @@ void copyStrided(const T* x, T* y, std::vector<Axis> axes) {
   copyRuns(x, y, axes, rows, inner);
 }
 
-/** The range of offsets that strides reach over a shape. @throws where it is not within `count` elements */
-void reach(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, int64_t offset, int64_t count, int64_t& low, int64_t& high) {
-  __int128 from = offset, to = offset;
-  for (size_t i = 0; i < shape.size(); i++) (strides[i] < 0 ? from : to) += __int128(shape[i] - 1) * strides[i];
-  if (from < 0 || to >= count) fail("copy: out of bounds");
-  low = int64_t(from), high = int64_t(to);
-}
-
 }  // namespace
 }  // namespace graft
 
@@ -125,24 +101,16 @@ GRAFT_EXPORT(copy) {
   using namespace graft;
   const Buffer& x = args.input(0);
   Buffer& y = args.buffer(3);
-  const int64_t offsetX = args.integer(1), offsetY = args.integer(4);
-  const auto from = args.ints(2), to = args.ints(5), shape = args.ints(6);
-  if (from.size() != shape.size() || to.size() != shape.size()) fail("copy: one stride per axis");
-  if (elements(shape) == 0) return;
-  int64_t low, high, lowY, highY;
-  reach(shape, from, offsetX, x.count, low, high);
-  reach(shape, to, offsetY, y.count, lowY, highY);
-  if (y.frozen()) fail("copy: into a mapped weight");
-  const auto axes = normalised(shape, from, to);
-  if (x.storage == Storage::BOOL && y.storage == Storage::BOOL)
-    return copyStrided(static_cast<const uint8_t*>(x.data) + offsetX, static_cast<uint8_t*>(y.data) + offsetY, axes);
-  if (sizeOf(y.storage) != 4 || x.storage == Storage::BOOL) fail("copy: the storages differ");
+  const CopyPlan plan(args, x, y);
+  if (plan.axes.empty()) return;
+  if (y.storage == Storage::BOOL)
+    return copyStrided(static_cast<const uint8_t*>(x.data) + plan.from, static_cast<uint8_t*>(y.data) + plan.to, plan.axes);
   Scratch scratch;
-  const uint32_t* source = static_cast<const uint32_t*>(x.data) + offsetX;
+  const uint32_t* source = static_cast<const uint32_t*>(x.data) + plan.from;
   if (sizeOf(x.storage) == 2) {  // widen no more than what is read
-    float* wide = scratch.floats(high - low + 1);
-    toFloat(x, low, high - low + 1, wide);
-    source = reinterpret_cast<const uint32_t*>(wide) + (offsetX - low);
+    float* wide = scratch.floats(plan.high - plan.low + 1);
+    toFloat(x, plan.low, plan.high - plan.low + 1, wide);
+    source = reinterpret_cast<const uint32_t*>(wide) + (plan.from - plan.low);
   }
-  copyStrided(source, static_cast<uint32_t*>(y.data) + offsetY, axes);
+  copyStrided(source, static_cast<uint32_t*>(y.data) + plan.to, plan.axes);
 }

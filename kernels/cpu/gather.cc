@@ -7,6 +7,7 @@
 #include "convert.h"
 #include "core.h"
 #include "elementwise.h"
+#include "gather.h"
 #include "scalar.h"
 
 namespace graft {
@@ -27,22 +28,6 @@ Buffer& outputLike(Args& args, int i, const Buffer& x, int64_t count) {
   const bool fits = x.storage == Storage::F32 || sizeOf(x.storage) == 2 ? y.storage == Storage::F32 : y.storage == x.storage;
   if (!fits || y.frozen() || y.count != count) fail("argument %d does not fit the result", i);
   return y;
-}
-
-/** Row numbers from the index tuples of argument 1. @throws for the first that lies outside. */
-std::vector<int64_t> rowsOf(const Args& args, int64_t count, const std::vector<int64_t>& strides, int64_t rows, const char* shape) {
-  const auto rank = int64_t(strides.size());
-  const int32_t* indices = args.i32(1);
-  if (args.count(1) != elements({count, rank})) fail("%lld index tuples of %lld need another number of indices", static_cast<long long>(count), static_cast<long long>(rank));
-  std::vector<int64_t> out(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; i++) {
-    std::string tuple;
-    for (int64_t j = 0; j < rank; j++) out[size_t(i)] += indices[i * rank + j] * strides[size_t(j)];
-    if (out[size_t(i)] >= 0 && out[size_t(i)] < rows) continue;
-    for (int64_t j = 0; j < rank; j++) tuple += (j ? "," : "") + std::to_string(indices[i * rank + j]);
-    fail("Invalid indices: %s does not index into %s", tuple.c_str(), shape);
-  }
-  return out;
 }
 
 /** y[rows[i]] += x[i] for rows of n elements; rows below zero are left out. Columns are shared between threads, so sums keep their order. */
@@ -72,6 +57,27 @@ void clear(Buffer& y) {
 }
 
 }  // namespace
+
+std::vector<int64_t> rowsOf(const Args& args, int64_t count, const std::vector<int64_t>& strides, int64_t rows, const char* shape) {
+  const auto rank = int64_t(strides.size());
+  const int32_t* indices = args.i32(1);
+  if (args.count(1) != elements({count, rank})) fail("%lld index tuples of %lld need another number of indices", static_cast<long long>(count), static_cast<long long>(rank));
+  std::vector<int64_t> out(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; i++) {
+    std::string tuple;
+    for (int64_t j = 0; j < rank; j++) out[size_t(i)] += indices[i * rank + j] * strides[size_t(j)];
+    if (out[size_t(i)] >= 0 && out[size_t(i)] < rows) continue;
+    for (int64_t j = 0; j < rank; j++) tuple += (j ? "," : "") + std::to_string(indices[i * rank + j]);
+    fail("Invalid indices: %s does not index into %s", tuple.c_str(), shape);
+  }
+  return out;
+}
+
+void checkIndices(const int32_t* indices, int64_t count, int64_t axis) {
+  for (int64_t i = 0; i < count; i++)
+    if (indices[i] < 0 || indices[i] >= axis) fail("GatherV2: the index value %d is not in [0, %lld]", indices[i], static_cast<long long>(axis - 1));
+}
+
 }  // namespace graft
 
 using namespace graft;
@@ -83,8 +89,7 @@ GRAFT_EXPORT(gather) {
   const int64_t batch = args.integer(3), outer = args.integer(4), axis = args.integer(5), inner = args.integer(6), count = args.integer(7);
   Buffer& y = outputLike(args, 2, x, elements({batch, outer, count, inner}));
   if (x.count != elements({batch, outer, axis, inner}) || args.count(1) != elements({batch, count})) fail("gather: the shapes do not fit");
-  for (int64_t i = 0; i < batch * count; i++)
-    if (indices[i] < 0 || indices[i] >= axis) fail("GatherV2: the index value %d is not in [0, %lld]", indices[i], static_cast<long long>(axis - 1));
+  checkIndices(indices, batch * count, axis);
   parallelFor(batch * outer * count, grainFor(inner), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const int64_t matrix = i / count, index = indices[matrix / outer * count + i % count];

@@ -16,18 +16,6 @@ void forRows(int64_t rows, int64_t n, F f) {
 using Map = void (*)(const float*, float*, int64_t, int64_t);
 using Gradient = void (*)(const float*, const float*, float*, int64_t, int64_t);
 
-/** How many rows of n elements there are. */
-int64_t rowCount(int64_t count, int64_t n) {
-  if (count && (n < 1 || count % n)) fail("%lld values are no rows of %lld", static_cast<long long>(count), static_cast<long long>(n));
-  return count ? count / n : 0;
-}
-
-/** @throws for the first label that is neither `ignored` nor a class */
-void checkLabels(const int32_t* labels, int64_t count, int64_t classes, int32_t ignored) {
-  for (int64_t i = 0; i < count; i++)
-    if (labels[i] != ignored && (labels[i] < 0 || labels[i] >= classes)) fail("crossEntropy: label %d of row %lld is not in [0, %lld)", labels[i], static_cast<long long>(i), static_cast<long long>(classes));
-}
-
 void map(Args& args, Map rowsOf) {
   Scratch scratch;
   const int64_t n = args.integer(2), count = args.count(0);
@@ -45,6 +33,17 @@ void gradient(Args& args, Gradient rowsOf) {
 }
 
 }  // namespace
+
+int64_t rowCount(int64_t count, int64_t n) {
+  if (count && (n < 1 || count % n)) fail("%lld values are no rows of %lld", static_cast<long long>(count), static_cast<long long>(n));
+  return count ? count / n : 0;
+}
+
+void checkLabels(const int32_t* labels, int64_t count, int64_t classes, int32_t ignored) {
+  for (int64_t i = 0; i < count; i++)
+    if (labels[i] != ignored && (labels[i] < 0 || labels[i] >= classes)) fail("crossEntropy: label %d of row %lld is not in [0, %lld)", labels[i], static_cast<long long>(i), static_cast<long long>(classes));
+}
+
 }  // namespace graft
 
 using namespace graft;

@@ -18,4 +18,9 @@ GRAFT_VARIANTS(void, crossEntropyRows, (const float* x, const int32_t* labels, i
 /** dx = dy (softmax(x) - target). */
 GRAFT_VARIANTS(void, crossEntropyGradRows, (const float* dy, const float* x, const int32_t* labels, const float* logZ, int32_t ignored, float epsilon, float* dx, int64_t rows, int64_t n))
 
+/** How many rows of n elements there are. */
+int64_t rowCount(int64_t count, int64_t n);
+/** @throws for the first label that is neither `ignored` nor a class */
+void checkLabels(const int32_t* labels, int64_t count, int64_t classes, int32_t ignored);
+
 }  // namespace graft

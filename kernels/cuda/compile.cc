@@ -136,7 +136,7 @@ Handle compiledFunction(const char* file, const char* entry) {
   Handle& module = modules[file];
   if (!module) check(driver().cuModuleLoadData(&module, cached(file).c_str()), file);
   Handle function = nullptr;
-  check(driver().cuModuleGetFunction(&function, module, entry), entry);
+  check(driver().cuModuleGetFunction(&function, module, (std::string("kernel_") + entry).c_str()), entry);
   return function;
 }
 

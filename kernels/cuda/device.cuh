@@ -4,8 +4,8 @@
 #include "types.h"
 
 #ifndef GRAFT_EMULATOR
-/** A kernel that is launched by its name, with at most `threads` a block. */
-#define KERNEL(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) name(__VA_ARGS__)
+/** A kernel that is launched by its name, with at most `threads` a block. (CUDA has functions of some of these names.) */
+#define KERNEL(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) kernel_##name(__VA_ARGS__)
 /** Memory of the block, `count` values. */
 #define SHARED(type, name, count) __shared__ type name[count]
 #define DYNAMIC_SHARED(type, name)                                  \
@@ -75,10 +75,14 @@ struct Multiply { template <class T> T operator()(T a, T b) const { return a * b
 struct Larger { template <class T> T operator()(T a, T b) const { return a > b || a != a ? a : b; } };
 struct Smaller { template <class T> T operator()(T a, T b) const { return a < b || a != a ? a : b; } };
 
+/** A structure has one of its own, beside it. */
+template <class T>
+inline T shuffleXor(T x, int with) { return __shfl_xor_sync(kAll, x, with); }
+
 /** Of all lanes, in all lanes. */
 template <class T, class F>
 inline T overWarp(T x, F f) {
-  for (int d = 16; d > 0; d >>= 1) x = f(x, __shfl_xor_sync(kAll, x, d));
+  for (int d = 16; d > 0; d >>= 1) x = f(x, shuffleXor(x, d));
   return x;
 }
 

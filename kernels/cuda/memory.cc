@@ -45,6 +45,8 @@ Pointer toDevice(Buffer& b, bool write) {
 
 using namespace graft;
 
+static constexpr int64_t kKept = 1 << 20;  // bytes
+
 /** cuda:start(ordinal, folder of the .cu files, folder of the cache or '') */
 GRAFT_EXPORT_AS("cuda:start", cudaStart) { cuda::start(int(args.integer(0)), args.text(1), args.text(2)); }
 
@@ -76,6 +78,11 @@ GRAFT_CUDA(upload) {
   const void* from = call.typedArray(1, bytes);
   if (b.frozen() || bytes != b.count * sizeOf(b.storage)) fail("upload: %lld bytes do not fit the buffer", static_cast<long long>(bytes));
   cuda::toDevice(cuda::toDevice(b, true), from, bytes);
+  if (b.storage != Storage::I32 || bytes > kKept) return;
+  // Indices and labels stay at hand, where they are checked before the GPU reads them.
+  b.data = graft::allocate(bytes);
+  std::memcpy(b.data, from, size_t(bytes));
+  b.mirror->onHost = true;
 }
 
 GRAFT_CUDA(download) {

@@ -52,6 +52,8 @@ class Call : public Args {
   Pointer f32OrNull(int i, int64_t n) { return none(i) ? Pointer() : f32(i, n); }
   Pointer i32(int i) const;
   Pointer boolean(int i) const;
+  /** The values of an int32 argument on the host, for a look before the GPU reads them. Waits where they are the result of a kernel. */
+  const int32_t* hostI32(int i) const { return Args::i32(i); }
   /** Outputs, as Args has them; what they held is still there. */
   Pointer outF32(int i, int64_t n) const { return output(i, Storage::F32, n); }
   Pointer outI32(int i, int64_t n) const { return output(i, Storage::I32, n); }

@@ -1,7 +1,8 @@
 // graft-cuda without a GPU: its kernels run in the emulator, and the tests of graft-cpu's kernels are run again on them.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -12,10 +13,7 @@ const skip = 'missing' in found ? found.missing : false;
 const folder = 'folder' in found ? found.folder : '';
 
 /** Native functions without a kernel of their own on the GPU. */
-const ON_HOST = ['augment', 'batchMatMul', 'product', 'copy', 'reduce', 'argBest', 'cumulate', 'softmax', 'logSoftmax', 'softmaxGrad', 'logSoftmaxGrad', 'crossEntropy',
-  'crossEntropyGrad', 'norm', 'normGrad', 'normGammaGrad', 'gather', 'gatherNd', 'scatterNd', 'segmentSum', 'oneHot', 'topK', 'putRows', 'rotary', 'dropout', 'adamw',
-  'sgd', 'attentionForward', 'attentionGradient', 'convForward', 'convInputGradient', 'convFilterGradient', 'batchNormApply', 'batchNormStatistics', 'batchNormSums',
-  'batchNormTrainGradient', 'poolForward', 'maxPoolGradient', 'averagePoolGradient', 'resize', 'resizeGrad'];
+const ON_HOST = ['augment', 'batchMatMul', 'product', 'gather', 'gatherNd', 'scatterNd', 'segmentSum', 'oneHot', 'topK', 'putRows', 'attentionForward', 'attentionGradient', 'convForward', 'convInputGradient', 'convFilterGradient', 'batchNormApply', 'batchNormStatistics', 'batchNormSums', 'batchNormTrainGradient', 'poolForward', 'maxPoolGradient', 'averagePoolGradient', 'resize', 'resizeGrad'];
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
@@ -32,6 +30,22 @@ for (const name of ['backend', 'elementwise', 'reduce', 'shape', 'fused-rows', '
 
 /** The failed part of a TAP report. */
 const failures = (report: string): string => report.split('\n').filter((line) => !/^\s*(ok|#|TAP|---|\.\.\.|duration_ms|type:|\d+\.\.)/.test(line)).slice(0, 60).join('\n');
+
+test('the emulator shows a missing barrier, a race and a barrier that not all reach', { skip }, () => {
+  const out = mkdtempSync(join(tmpdir(), 'graft-')), program = join(out, 'faults'), kernels = join(here, '../..');
+  try {
+    const flags = ['-std=c++17', '-O1', '-DGRAFT_EMULATOR', '-include', 'cuda/emulator/emulator.h', '-o', program, '-x', 'c++', 'test/faults.cu', 'cuda/emulator/fibers.cc'];
+    const built = spawnSync(process.env.CXX ?? 'g++', flags, { cwd: kernels, encoding: 'utf8' });
+    assert.equal(built.status, 0, built.stderr);
+    for (const seed of ['1', '2', '3']) {
+      const { stdout, stderr } = spawnSync(program, { encoding: 'utf8', env: { ...process.env, GRAFT_EMULATOR_SEED: seed } });
+      assert.equal(stdout, 'mirror 0: wrong\nmirror 1: right\ncount 0: wrong\ncount 1: right\ndivergent: 719\nwarpSum: 0 496 496\n');
+      assert.match(stderr, /kernel_divergent: of 64 threads of block [01] 0 0 have ended, 32 wait at a barrier of the block, 32 at one of their warp/);
+    }
+  } finally {
+    rmSync(out, { recursive: true });
+  }
+});
 
 const START = "const { useBackend, tf } = await import(SRC + 'index.js'); await useBackend('cuda');";
 

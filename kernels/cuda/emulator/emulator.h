@@ -62,7 +62,7 @@ struct Caller<f> {
 #define KERNEL(threads, name, ...)                                                                                            \
   static void kernel_##name(__VA_ARGS__);                                                                                     \
   static const bool emulated_##name =                                                                                         \
-      emulator::add({__FILE__, #name, emulator::Caller<&kernel_##name>::kinds, emulator::Caller<&kernel_##name>::invoke, threads}); \
+      emulator::add({__FILE__, "kernel_" #name, emulator::Caller<&kernel_##name>::kinds, emulator::Caller<&kernel_##name>::invoke, threads}); \
   static void kernel_##name(__VA_ARGS__)
 #define SHARED(type, name, count)                                                                                             \
   static char key_##name;                                                                                                     \
@@ -83,6 +83,7 @@ inline void __syncwarp(unsigned mask = ~0u) { emulator::warpBarrier(mask); }
 
 template <class T>
 T emulatedShuffle(unsigned mask, T value, unsigned lane) {
+  static_assert(std::is_arithmetic<T>::value, "CUDA shuffles numbers alone");
   const char* all = emulator::exchange(mask, &value, sizeof(T));
   std::memcpy(&value, all + (lane & 31) * 64, sizeof(T));
   return value;
