@@ -26,7 +26,7 @@ const Device& device();
 Pointer allocate(int64_t bytes);
 void release(Pointer p, int64_t bytes);
 
-struct Counters { int64_t live = 0, peak = 0, cached = 0, touched = 0, launches = 0; };
+struct Counters { int64_t live = 0, peak = 0, cached = 0, weights = 0, touched = 0, launches = 0; };
 Counters& counters();
 
 void toDevice(Pointer to, const void* from, int64_t bytes);

@@ -29,6 +29,8 @@ Pointer toDevice(Buffer& b, bool write) {
   if (!m.pointer) {
     m.pointer = allocate(bytes);
     m.bytes = bytes;
+    m.weight = b.frozen();
+    if (m.weight) counters().weights += bytes;
   }
   if (m.onHost && !m.onDevice) toDevice(m.pointer, b.data, bytes);
   m.onDevice = true;
@@ -96,11 +98,11 @@ GRAFT_CUDA(download) {
   else cuda::toHostMemory(to, cuda::toDevice(b, false), bytes);
 }
 
-/** counter(i): as graft-cpu's, of the GPU's memory. */
+/** counter(i): as graft-cpu's, of the GPU's memory; `packed` are the copies of mapped weights there. */
 GRAFT_CUDA(counter) {
   const auto& c = cuda::counters();
   const auto& host = graft::counters();
-  const int64_t values[] = {c.live, c.peak, c.cached, host.mapped, host.packed, host.buffers}, i = call.integer(0);
+  const int64_t values[] = {c.live, c.peak, c.cached, host.mapped, c.weights, host.buffers}, i = call.integer(0);
   if (i < 0 || i > 5) fail("counter: 0 to 5");
   call.returns(double(values[i]));
 }

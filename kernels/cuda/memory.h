@@ -24,8 +24,12 @@ struct Mirror {
   cuda::Pointer pointer;
   int64_t bytes = 0;
   bool onHost = false, onDevice = false;  // who has the values; nobody, as long as they are not set
+  bool weight = false;                    // of a mapped file: the GPU's copy is kept beside it
   Mirror() = default;
-  ~Mirror() { cuda::release(pointer, bytes); }
+  ~Mirror() {
+    cuda::release(pointer, bytes);
+    if (weight) cuda::counters().weights -= bytes;
+  }
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;
 };

@@ -182,8 +182,8 @@ int runBlock(Dim3 block, unsigned sharedBytes) {
     if (t.state == State::AtWarp) warpWaits++;
     if (t.state != State::Done) stacks.push_back(t.stack);
   }
-  std::fprintf(stderr, "emulator: %s: of %u threads of block %u %u have ended, %u wait at a barrier of the block, %u at one of their warp\n", running->name,
-               count, blockIndex.x, done, atBlock, warpWaits);
+  std::fprintf(stderr, "emulator: %s: in block %u %u of %u threads have ended, %u wait at a barrier of the block, %u at one of their warp\n", running->name, blockIndex.x,
+               done, count, atBlock, warpWaits);
   return kLaunchFailed;
 }
 

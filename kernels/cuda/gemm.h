@@ -1,0 +1,13 @@
+// Shared by gemm.cc and gemm.cu.
+#pragma once
+
+#include "types.h"
+
+constexpr int kTile = 64, kDepth = 16;
+
+/** C (m × n, dense) = act(alpha · A B + add + bias). Element (i, j) of a matrix lies at i · row + j · column. */
+struct Gemm {
+  Index m, n, k, rowA, columnA, rowB, columnB, sizeA, sizeB;  // sizes of one matrix of a batch, in elements
+  int storageA, storageB, activation;                         // Unary, or -1
+  float alpha;
+};
