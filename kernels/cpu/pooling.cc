@@ -8,17 +8,6 @@
 namespace graft {
 namespace {
 
-PoolGeometry geometry(const std::vector<int64_t>& v) {
-  PoolGeometry g;
-  if (v.size() != sizeof g / sizeof(int64_t)) fail("pool: %zu numbers of geometry", v.size());
-  std::memcpy(&g, v.data(), sizeof g);
-  const int64_t image = elements({g.H, g.W, g.C});
-  if (image > INT32_MAX) fail("pool: an image of %lld values is too large", static_cast<long long>(image));
-  if (g.sh < 1 || g.sw < 1 || g.dh < 1 || g.dw < 1 || g.KH < 0 || g.KW < 0) fail("pool: impossible geometry");
-  if (elements({g.B, g.OH, g.sh}) + elements({g.OW, g.sw, g.C}) + elements({g.KH, g.dh}) + elements({g.KW, g.dw}) > int64_t(1) << 40) fail("pool: the geometry is too large");
-  return g;
-}
-
 int64_t imageSize(const PoolGeometry& g) { return g.H * g.W * g.C; }
 int64_t outputSize(const PoolGeometry& g) { return elements({g.OH, g.OW, g.C}); }
 
@@ -47,13 +36,25 @@ void backward(const PoolGeometry& g, float* dx, const Gradient& gradient) {
 }
 
 }  // namespace
+
+PoolGeometry poolGeometry(const std::vector<int64_t>& v) {
+  PoolGeometry g;
+  if (v.size() != sizeof g / sizeof(int64_t)) fail("pool: %zu numbers of geometry", v.size());
+  std::memcpy(&g, v.data(), sizeof g);
+  const int64_t image = elements({g.H, g.W, g.C});
+  if (image > INT32_MAX) fail("pool: an image of %lld values is too large", static_cast<long long>(image));
+  if (g.sh < 1 || g.sw < 1 || g.dh < 1 || g.dw < 1 || g.KH < 0 || g.KW < 0) fail("pool: impossible geometry");
+  if (elements({g.B, g.OH, g.sh}) + elements({g.OW, g.sw, g.C}) + elements({g.KH, g.dh}) + elements({g.KW, g.dw}) > int64_t(1) << 40) fail("pool: the geometry is too large");
+  return g;
+}
+
 }  // namespace graft
 
 /** poolForward(x, y, geometry, average) */
 GRAFT_EXPORT(poolForward) {
   using namespace graft;
   Scratch scratch;
-  const PoolGeometry g = geometry(args.ints(2));
+  const PoolGeometry g = poolGeometry(args.ints(2));
   const float* x = args.f32(0, scratch, elements({g.B, imageSize(g)}));
   forward(g, x, args.outF32(1, elements({g.B, outputSize(g)})), args.flag(3) ? averagePool : maxPool);
 }
@@ -62,7 +63,7 @@ GRAFT_EXPORT(poolForward) {
 GRAFT_EXPORT(maxPoolGradient) {
   using namespace graft;
   Scratch scratch;
-  const PoolGeometry g = geometry(args.ints(3));
+  const PoolGeometry g = poolGeometry(args.ints(3));
   const float *x = args.f32(0, scratch, elements({g.B, imageSize(g)})), *dy = args.f32(1, scratch, elements({g.B, outputSize(g)}));
   float* dx = args.outF32(2, elements({g.B, imageSize(g)}));
   backward(g, dx, [&](int64_t b, float* best, int32_t* where) {
@@ -74,7 +75,7 @@ GRAFT_EXPORT(maxPoolGradient) {
 GRAFT_EXPORT(averagePoolGradient) {
   using namespace graft;
   Scratch scratch;
-  const PoolGeometry g = geometry(args.ints(2));
+  const PoolGeometry g = poolGeometry(args.ints(2));
   const float* dy = args.f32(0, scratch, elements({g.B, outputSize(g)}));
   float* dx = args.outF32(1, elements({g.B, imageSize(g)}));
   backward(g, dx, [&](int64_t b, float*, int32_t*) { averagePoolGradient(g, dy + b * outputSize(g), dx + b * imageSize(g)); });

@@ -1,9 +1,8 @@
 // Shared by gemm.cc and gemm.cu.
 #pragma once
 
+#include "tile.h"
 #include "types.h"
-
-constexpr int kTile = 64, kDepth = 16;
 
 /** C (m × n, dense) = act(alpha · A B + add + bias). Element (i, j) of a matrix lies at i · row + j · column. */
 struct Gemm {

@@ -13,7 +13,7 @@ const skip = 'missing' in found ? found.missing : false;
 const folder = 'folder' in found ? found.folder : '';
 
 /** Native functions without a kernel of their own on the GPU. */
-const ON_HOST = ['augment', 'convForward', 'convInputGradient', 'convFilterGradient', 'batchNormApply', 'batchNormStatistics', 'batchNormSums', 'batchNormTrainGradient', 'poolForward', 'maxPoolGradient', 'averagePoolGradient', 'resize', 'resizeGrad'];
+const ON_HOST = ['augment'];
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
