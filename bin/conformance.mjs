@@ -1,6 +1,7 @@
 // Runs the conformance suite that TensorFlow.js ships inside @tensorflow/tfjs-core on graft-cpu: on each instruction set this machine has,
-// with one thread and with two. `--backend cpu` runs it on TensorFlow.js's JavaScript backend instead; `--report` also prints which kernels
-// are native, and keeps the list in test/bench/results/.
+// with one thread and with two. `--backend cpu` runs it on TensorFlow.js's JavaScript backend instead, `--backend graft-cuda` on a GPU, or on
+// the emulator (make -C kernels emulator) with GRAFT_CUDA=kernels/build/emulator; `--report` also prints which kernels are native, and
+// keeps the list in test/bench/results/.
 import { build } from 'esbuild';
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -31,7 +32,7 @@ async function bundle() {
 async function run(backend, threads) {
   const coverage = backend === 'graft-cpu' ? await nativeKernels() : null;
   const { tf, useBackend } = await kernels('index.js');
-  await useBackend('cpu', { threads });
+  await useBackend(backend === 'graft-cuda' ? 'cuda' : 'cpu', { threads });
   const core = createRequire(import.meta.url)('jasmine-core');
   const jasmine = core.boot(core), env = jasmine.getEnv();
   jasmine.DEFAULT_TIMEOUT_INTERVAL = 60000;
@@ -95,13 +96,13 @@ function runApart(backend, isa, threads) {
 
 async function main({ backend, report: wantsReport }) {
   const native = (await kernels('native.js')).native();
-  if (backend === 'graft-cpu' && !native) return console.log('conformance: skipped, the native backend was not built');
+  if (backend.startsWith('graft-') && !native) return console.log('conformance: skipped, the native backend was not built');
   await bundle();
   const isas = backend === 'graft-cpu' ? ['base', 'avx2', 'avx512'].slice(0, native.isa() + 1) : [''];
   const total = { passed: 0, failed: 0 };
   let coverage;
   for (const isa of isas)
-    for (const threads of backend === 'cpu' ? [1] : [1, 2]) {
+    for (const threads of backend === 'graft-cpu' ? [1, 2] : [1]) {
       const result = runApart(backend, isa, threads);
       const missing = SPECS - result.passed - result.failures.length;
       if (missing > 0) result.failures.push(`${missing} of ${SPECS} specs did not run`);

@@ -5,11 +5,8 @@
 #include "core.h"
 
 namespace graft {
-namespace {
 
-constexpr int64_t kFields = 21;
-
-Augmentation decode(const double* f) {
+Augmentation decodeAugmentation(const double* f) {
   Augmentation o;
   for (int i = 0; i < 5; i++) o.order[i] = int32_t(f[i]);
   float* const values[] = {&o.brightness, &o.contrast, &o.saturation, &o.hue, &o.gamma, &o.cosine, &o.sine, &o.dx, &o.dy,
@@ -21,7 +18,6 @@ Augmentation decode(const double* f) {
   return o;
 }
 
-}  // namespace
 }  // namespace graft
 
 using namespace graft;
@@ -40,6 +36,6 @@ GRAFT_EXPORT(augment) {
     Scratch own;
     float* work = own.floats(augmentScratch(H, W));
     for (int64_t b = begin; b < end; b++)
-      augmentImage(x + b * size, y + b * size, H, W, decode(fields + (draws == 1 ? 0 : b * kFields)), uint32_t(b * (size / 2)), work);
+      augmentImage(x + b * size, y + b * size, H, W, decodeAugmentation(fields + (draws == 1 ? 0 : b * kFields)), uint32_t(b * (size / 2)), work);
   });
 }

@@ -12,9 +12,6 @@ export const skip = native() ? false : 'the native backend was not built';
 
 export const start = async (): Promise<void> => { if (!skip) await useBackend(NAME, { threads: 2 }); };
 
-/** What graft-cuda has no kernel for yet. */
-const ON_HOST = (process.env.GRAFT_TEST_ON_HOST ?? '').split(' ').map((name) => `host:${name}`);
-
 /** Plain data from which each backend makes its own tensor. */
 export interface Data { values: number[]; shape: number[]; dtype: 'float32' | 'int32' | 'bool' }
 
@@ -46,7 +43,7 @@ export function agrees(what: string, f: (...t: tf.Tensor[]) => tf.Tensor | tf.Te
       return (Array.isArray(out) ? out : [out]).map((t) => ({ shape: t.shape, dtype: t.dtype, values: [...t.dataSync()] }));
     });
   });
-  assert.deepEqual(Object.keys(fallbackCounts()).filter((name) => !fallback.includes(name) && !ON_HOST.includes(name)), [], `${what} fell back`);
+  assert.deepEqual(Object.keys(fallbackCounts()).filter((name) => !fallback.includes(name)), [], `${what} fell back`);
   const [expected, actual] = results;
   assert.equal(actual.length, expected.length, what);
   actual.forEach((a, k) => {

@@ -6,27 +6,34 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { native } from '../src/native.js';
 import { emulated, emulator, script } from './emulator.js';
 
 const found = emulator();
 const skip = 'missing' in found ? found.missing : false;
 const folder = 'folder' in found ? found.folder : '';
 
-/** Native functions without a kernel of their own on the GPU. */
-const ON_HOST = ['augment'];
+/** Native functions that serve graft-cuda as they are: none reads or writes a tensor. */
+const SHARED = ['bidiagonalise', 'binaryOp', 'count', 'destroy', 'doubleMatMul', 'fileExchange', 'fileLock', 'isa', 'mapClose', 'mapOpen', 'mapTensor', 'reflectRows', 'rotateRows',
+  'threads', 'tridiagonalise', 'unaryOp'];
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
 for (const name of ['backend', 'elementwise', 'reduce', 'shape', 'fused-rows', 'dropout', 'optimise', 'put-rows', 'matmul', 'linear', 'low-rank', 'attention', 'conv', 'batch-norm', 'pool',
   'augment', 'tape']) {
   test(`on graft-cuda: ${name}`, { skip }, () => {
-    const env = emulated(folder, { GRAFT_TEST_BACKEND: 'cuda', GRAFT_CUDA_EXACT: '1', GRAFT_TEST_ON_HOST: ON_HOST.join(' ') });
+    const env = emulated(folder, { GRAFT_TEST_BACKEND: 'cuda', GRAFT_CUDA_EXACT: '1' });
     delete env.NODE_TEST_CONTEXT; // or the inner runner would report to the outer one
     const run = spawnSync(process.execPath, ['--test', '--test-reporter=tap', join(here, `${name}.test.js`)], { encoding: 'utf8', env });
     assert.equal(run.status, 0, failures(run.stdout) + run.stderr);
     assert.match(run.stdout, /^# pass [1-9]/m);
   });
 }
+
+test('every native function that touches tensors has its kernel on the GPU', { skip }, () => {
+  const names = Object.keys(native()!);
+  assert.deepEqual(names.filter((name) => !name.startsWith('cuda:') && !names.includes(`cuda:${name}`)).sort(), SHARED);
+});
 
 /** The failed part of a TAP report. */
 const failures = (report: string): string => report.split('\n').filter((line) => !/^\s*(ok|#|TAP|---|\.\.\.|duration_ms|type:|\d+\.\.)/.test(line)).slice(0, 60).join('\n');
@@ -79,6 +86,19 @@ test('out of memory is one clear line, after what was kept for reuse has been gi
     try { tf.zeros([70 << 18]); } catch (error) { console.log(error.message); }`, env);
   assert.equal(status, 0, stderr);
   assert.match(stdout, /^cuda: out of memory: \d+ MiB more do not fit beside 0 MiB in use, of 64 MiB on the emulated GPU: lower --batch-size.*\n$/);
+});
+
+test('a native function without a kernel on the GPU runs on the host, on memory brought there, and is counted', { skip }, () => {
+  const { stdout, stderr } = script(`
+    const { native } = await import(SRC + 'native.js');
+    delete native()['cuda:softmax'], delete native()['cuda:adamw'];
+    const { fallbackCounts } = await import(SRC + 'fallback.js');
+    const { useBackend, tf, softmax, adamwStep } = await import(SRC + 'index.js');
+    await useBackend('cuda');
+    const y = tf.mul(softmax(tf.add(tf.tensor([1, 1]), 0)), 2), zero = () => tf.variable(tf.zeros([2])), p = zero();
+    for (let step = 1; step < 3; step++) adamwStep(p, tf.neg(y), zero(), zero(), { lr: 1, beta1: 0, beta2: 0, epsilon: 0, weightDecay: 0, step });
+    console.log(JSON.stringify([[...y.dataSync()], [...tf.mul(p, 2).dataSync()], fallbackCounts()]));`, emulated(folder));
+  assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), [[1, 1], [4, 4], { 'host:softmax': 1, 'host:adamw': 2 }]);
 });
 
 test('reads do not hold up other work and give the values of their time', { skip }, () => {
