@@ -1,6 +1,7 @@
 #include "elementwise.h"
 
 #include "../cpu/broadcast.h"
+#include "../cpu/operations.h"
 #include "memory.h"
 
 using namespace graft;
@@ -15,7 +16,8 @@ GRAFT_CUDA(unary) {
   const double p = call.size() > 3 ? call.number(3) : 0, q = call.size() > 4 ? call.number(4) : 0;
   const Pointer x = call.input(1), y = call.output(2, n);
   const int from = int(call.storage(1)), to = int(call.storage(2));
-  if (call.isFloat(1) && to == kF32) launch(unaryFloat, {blocks(n, 256)}, 256, 0, op, x, from, y, Index(n), float(p), float(q));
+  // Angles may be large: where the CPU has no loop in single precision, neither is here.
+  if (call.isFloat(1) && to == kF32 && op < int(Unary::Sin)) launch(unaryFloat, {blocks(n, 256)}, 256, 0, op, x, from, y, Index(n), float(p), float(q));
   else launch(unaryDouble, {blocks(n, 256)}, 256, 0, op, x, from, y, to, Index(n), p, q);
 }
 

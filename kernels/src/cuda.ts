@@ -44,8 +44,8 @@ export class GraftCudaBackend extends GraftBackend {
     if (handle === undefined) return this.readSync(dataId);
     const ticket = this.addon['cuda:ask'](handle);
     if (ticket < 0) return this.readSync(dataId); // the host has it
+    const out = this.room(handle, dtype); // the tensor may be gone when its values arrive
     while (!this.addon['cuda:arrived'](ticket)) await setImmediate();
-    const out = this.room(handle, dtype);
     this.addon['cuda:take'](ticket, out);
     return out;
   }

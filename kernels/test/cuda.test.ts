@@ -104,8 +104,8 @@ test('a native function without a kernel on the GPU runs on the host, on memory 
 test('reads do not hold up other work and give the values of their time', { skip }, () => {
   const { stdout, stderr } = script(`${START}
     const x = tf.tensor([1, 2, 3]), v = tf.variable(tf.zeros([3]));
-    const before = v.data(), other = new Promise((done) => setImmediate(() => done('ran')));
-    v.assign(x);
-    console.log(JSON.stringify([[...await before], [...await v.data()], await other, [...await tf.tensor([7], [1], 'int32').data()], await tf.tensor(['s']).data()]));`, emulated(folder));
-  assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), [[0, 0, 0], [1, 2, 3], 'ran', [7], ['s']]);
+    const gone = tf.add([1], 1), before = v.data(), late = gone.data(), other = new Promise((done) => setImmediate(() => done('ran')));
+    v.assign(x), gone.dispose();
+    console.log(JSON.stringify([[...await before], [...await v.data()], await other, [...await late], [...await tf.tensor([7], [1], 'int32').data()], await tf.tensor(['s']).data()]));`, emulated(folder));
+  assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), [[0, 0, 0], [1, 2, 3], 'ran', [2], [7], ['s']]);
 });
