@@ -121,6 +121,7 @@ inline T binaryValue(int op, T a, T b) {
     case Binary::GeluGrad: return a * geluSlope(b);
     case Binary::GeluNewGrad: return a * geluNewSlope(b);
     case Binary::SiluGrad: return a * siluSlope(b);
+    case Binary::AddRelu: return a + b > 0 ? a + b : a + b != a + b ? a + b : 0;
     case Binary::Equal: return T(a == b);
     case Binary::NotEqual: return T(a != b);
     case Binary::Less: return T(a < b);

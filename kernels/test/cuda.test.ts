@@ -14,12 +14,12 @@ const skip = 'missing' in found ? found.missing : false;
 const folder = 'folder' in found ? found.folder : '';
 
 /** Native functions that serve graft-cuda as they are: none reads or writes a tensor. */
-const SHARED = ['bidiagonalise', 'binaryOp', 'count', 'destroy', 'doubleMatMul', 'fileExchange', 'fileLock', 'isa', 'mapClose', 'mapOpen', 'mapTensor', 'reflectRows', 'rotateRows',
-  'threads', 'tridiagonalise', 'unaryOp'];
+const SHARED = ['bidiagonalise', 'binaryOp', 'count', 'destroy', 'doubleMatMul', 'fileExchange', 'fileLock', 'halfProducts', 'isa', 'mapClose', 'mapOpen', 'mapTensor', 'reflectRows', 'rotateRows',
+  'threads', 'tridiagonalise', 'unaryOp', 'weightedSum'];
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
-for (const name of ['backend', 'elementwise', 'reduce', 'shape', 'fused-rows', 'dropout', 'optimise', 'put-rows', 'matmul', 'linear', 'low-rank', 'attention', 'conv', 'batch-norm', 'pool',
+for (const name of ['backend', 'elementwise', 'reduce', 'shape', 'fused-rows', 'dropout', 'optimise', 'put-rows', 'residual', 'matmul', 'linear', 'low-rank', 'attention', 'conv', 'batch-norm', 'pool',
   'augment', 'tape']) {
   test(`on graft-cuda: ${name}`, { skip }, () => {
     const env = emulated(folder, { GRAFT_TEST_BACKEND: 'cuda', GRAFT_CUDA_EXACT: '1' });

@@ -1,7 +1,7 @@
 import { before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { residual, tf, variableGradients, type Activation } from '../src/index.js';
-import { agrees, gradientHolds, random, skip, start } from './against.js';
+import { agrees, BACKEND, gradientHolds, random, skip, start } from './against.js';
 
 before(start);
 
@@ -20,7 +20,7 @@ test('shapes that are not the same are broadcast', { skip }, () => {
 });
 
 test('nothing of a sum is kept for its gradient', { skip }, () => {
-  tf.setBackend('graft-cpu');
+  tf.setBackend(BACKEND);
   const v = tf.variable(tf.tensor1d(random([1000]).values));
   const live = (): number => (tf.backend().memory() as unknown as { live: number }).live;
   let before = 0;
