@@ -12,7 +12,7 @@ export function processWorks({ root, folder, python, threads, blank }: Place): (
   const graft = join(root, 'bin/graft.js'), output = join(folder, 'out');
   const run = (...args: string[]): string[] => [process.execPath, graft, ...args, '-q', '-o', output];
   const own = (...args: string[]): string[] => run(...args, '--threads', threads);
-  const peer = (what: string, model: string): Record<string, string[]> => (python ? { peer: [python, join(root, 'test/bench/peer_processes.py'), threads, what, model] } : {});
+  const peer = (what: string, model: string, ...more: string[]): Record<string, string[]> => (python ? { peer: [python, join(root, 'test/bench/peer_processes.py'), threads, what, model, ...more] } : {});
   const once = (name: string, ...args: string[]): string => {
     const path = join(folder, name);
     if (!existsSync(path)) execFileSync(process.execPath, [graft, ...args, '-o', path]);
@@ -23,6 +23,12 @@ export function processWorks({ root, folder, python, threads, blank }: Place): (
     writeFileSync(path, Array.from({ length: 32 }, (_, i) => `${JSON.stringify({ text: 'the quick brown fox jumps over the lazy dog '.repeat(3), label: 'abcdef'[i % 6] })}\n`).join(''));
     return path;
   };
+  /** Texts that differ, so that components take several batches to settle. */
+  const texts = (): string => {
+    const path = join(folder, 'texts.jsonl'), words = 'alpha beta gamma delta run walk stop go red green blue small large old new king queen river stone cloud'.split(' ');
+    writeFileSync(path, Array.from({ length: 512 }, (_, i) => `${JSON.stringify({ text: Array.from({ length: 8 + (i % 17) }, (_, j) => words[(i * 7 + j * j * 3 + ((i * j) >> 2)) % words.length]).join(' ') })}\n`).join(''));
+    return path;
+  };
   // As graft does, until the bytes are on the disk.
   const copied = (model: string): string[] => ['sh', '-c', 'cp -r "$0" "$1" && sync "$1"/*', blank(model), output];
   const start = (model: string, ...more: string[]): string => once(`${model}${more.join('')}.graft`, 'init-adapter', '-m', blank(model), '--rank', '16', ...more);
@@ -30,6 +36,7 @@ export function processWorks({ root, folder, python, threads, blank }: Place): (
     () => ({ name: 'start to first step minilm', output, sides: { graft: own('train', '-m', blank('minilm'), '-g', start('minilm', '--task', 'classify', '--labels', 'a,b,c,d,e,f'), '-d', rows(), '--steps', '1'), ...peer('start', blank('minilm')) } }),
     () => ({ name: 'PiSSA start bert-base r=16', output, sides: { graft: own('svd-init', '-m', blank('bert-base'), '-g', start('bert-base'), '--method', 'pissa'), ...peer('pissa', blank('bert-base')) } }),
     () => ({ name: 'PiSSA start, 4 rounds, bert-base r=16', output, sides: { graft: own('svd-init', '-m', blank('bert-base'), '-g', start('bert-base'), '--method', 'pissa', '--niter', '4'), ...peer('pissa_niter_4', blank('bert-base')) } }),
+    () => ({ name: 'EVA start bert-base r=16, rho 2', output, sides: { graft: own('svd-init', '-m', blank('bert-base'), '-g', start('bert-base'), '--method', 'eva', '--rho', '2', '-d', texts()), ...peer('eva', blank('bert-base'), texts()) } }),
     () => ({ name: 'merge a LoRA into llama-150m', output, sides: { graft: run('merge', '-m', blank('llama-150m'), '-g', start('llama-150m')), copy: copied('llama-150m') } }),
     () => ({ name: 'mean of three llama-150m', output, sides: { graft: run('merge', '--method', 'linear', blank('llama-150m'), blank('llama-150m'), blank('llama-150m')), copy: copied('llama-150m') } }),
   ];

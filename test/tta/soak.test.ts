@@ -53,9 +53,9 @@ async function tta(options: readonly string[], parts: readonly string[], killAft
     if (found) memory.push(Number(found[1]) / 1000);
     if (seconds() > killAfter) child.kill('SIGKILL');
   }, 100);
-  child.stdin.on('error', () => {}); // it may be dead
+  const killed = once(child.stdin, 'error').catch(() => {}); // writing to the dead
   for (const path of parts) {
-    for (const chunk of chunks(readFileSync(path))) if (!child.stdin.write(chunk)) await Promise.race([once(child.stdin, 'drain'), closed]);
+    for (const chunk of chunks(readFileSync(path))) if (!child.stdin.write(chunk)) await Promise.race([new Promise((go) => { child.stdin.once('drain', go); }), killed, closed]);
   }
   child.stdin.end();
   const [status] = await closed;
