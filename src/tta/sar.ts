@@ -33,17 +33,18 @@ const sar: TtaMethod<Config> = {
     const e0 = margin * Math.log(source.classes);
     let average = NaN;
 
-    /** Mean entropy of the rows in `among` below E₀, with its gradient; `seen` is their entropy, `rows` those below E₀. */
+    /** The mean entropy of those `rows` in `among` that are below E₀, with its gradient. */
     function reliable(x: Parameters<typeof network.logits>[0], among: (z: Tensor2D) => readonly boolean[]) {
-      let rows: boolean[] = [], seen: number[] = [];
+      let rows: boolean[] = [], mean = 0;
       const { grads, kept } = network.gradients(() => {
         const z = network.logits(x), H = entropy(z);
         const values = [...H.dataSync()], counts = among(z);
-        seen = values.filter((_, i) => counts[i]);
         rows = values.map((h, i) => h < e0 && counts[i]);
-        return { loss: weightedMean(H as Tensor1D, rows.map(Number)), kept: z };
+        const loss = weightedMean(H as Tensor1D, rows.map(Number));
+        mean = loss.dataSync()[0];
+        return { loss, kept: z };
       });
-      return { grads, kept: kept as Tensor2D, rows, mean: seen.reduce((s, h) => s + h, 0) / seen.length };
+      return { grads, kept: kept as Tensor2D, rows, mean };
     }
 
     function reset(): void {
@@ -61,10 +62,13 @@ const sar: TtaMethod<Config> = {
           const second = reliable(x, () => first.rows);
           back();
           second.kept.dispose();
-          if (second.rows.includes(true)) update(training.optimiser, second.grads);
-          else tf.dispose([...second.grads.values()]);
-          average = Number.isNaN(average) ? second.mean : 0.9 * average + 0.1 * second.mean;
-          if (average < recovery) reset();
+          if (second.rows.includes(true)) {
+            update(training.optimiser, second.grads);
+            average = Number.isNaN(average) ? second.mean : 0.9 * average + 0.1 * second.mean;
+            if (average < recovery) reset();
+          } else {
+            tf.dispose([...second.grads.values()]);
+          }
         }
         tf.dispose([...first.grads.values()]);
         return first.kept;

@@ -113,39 +113,68 @@ def hue(x, turns):
     return v[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
-def augment(x):
-    """CoTTA's transform (Wang et al., 2022, and its official code), drawn once for the batch: colour jitter in random order, edge padding by
-    half, rotation, shift and scale, 5x5 blur, centre crop, mirror, noise."""
-    u = lambda low, high: torch.empty(()).uniform_(low, high).item()
+def augmented(x, colours, angle, scale, dx, dy, sigma, flip, noise):
+    """CoTTA's transform (Wang et al., 2022, and its official code), the same for the whole batch but for the noise: changes of colour in their
+    order, edge padding by half, rotation (radians), shift (pixels) and scale, 5x5 blur, centre crop, mirror, noise."""
     size = x.shape[-1]
     x = clipped(x)
-    brightness, contrast, saturation, turns, gamma = u(0.6, 1.4), u(0.7, 1.3), u(0.5, 1.5), u(-0.06, 0.06), u(0.7, 1.3)
-    colours = [lambda x: x * brightness, lambda x: contrast * x + (1 - contrast) * grey(x).mean((1, 2, 3), keepdim=True),
-               lambda x: saturation * x + (1 - saturation) * grey(x), lambda x: hue(x, turns), lambda x: x.clamp(min=1e-8) ** gamma]
-    for i in torch.randperm(5).tolist():
-        x = clipped(colours[i](x))
+    change = {'brightness': lambda x, v: x * v, 'contrast': lambda x, v: v * x + (1 - v) * grey(x).mean((1, 2, 3), keepdim=True),
+              'saturation': lambda x, v: v * x + (1 - v) * grey(x), 'hue': hue, 'gamma': lambda x, v: x.clamp(min=1e-8) ** v}
+    for name, strength in colours:
+        x = clipped(change[name](x, strength))
     x = F.pad(x, [size // 2] * 4, mode='replicate')
-    angle, scale = math.radians(u(-15, 15)), u(0.9, 1.1)
-    dx, dy = (round(u(-1, 1) * x.shape[-1] / 16) for _ in 'xy')
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
     # In coordinates from -1 to 1, output to input: the shift is undone first.
     sx, sy = 2 * dx / x.shape[-1], 2 * dy / x.shape[-1]
     matrix = torch.tensor([[cos, sin, -cos * sx - sin * sy], [-sin, cos, sin * sx - cos * sy]])
     x = F.grid_sample(x, F.affine_grid(matrix.expand(len(x), 2, 3), x.shape, align_corners=False), align_corners=False)
-    taps = torch.exp(-torch.arange(-2.0, 3) ** 2 / (2 * u(0.001, 0.5) ** 2))
+    taps = torch.exp(-torch.arange(-2.0, 3) ** 2 / (2 * sigma ** 2))
     taps = (taps / taps.sum()).expand(3, 1, 1, 5)
     x = F.conv2d(F.conv2d(x, taps, padding=(0, 2), groups=3), taps.transpose(2, 3), padding=(2, 0), groups=3)
     x = x[:, :, size // 2:-(size // 2), size // 2:-(size // 2)]
-    if u(0, 1) < 0.5:
+    if flip:
         x = x.flip(3)
-    return clipped(x + 0.005 * torch.randn_like(x))
+    return clipped(x + noise)
+
+
+class Chance:
+    """What methods draw at random, by PyTorch's generator. What they draw for, the arguments after the first say."""
+
+    def augment(self, x, *_):
+        u = lambda low, high: torch.empty(()).uniform_(low, high).item()
+        strengths = [('brightness', u(0.6, 1.4)), ('contrast', u(0.7, 1.3)), ('saturation', u(0.5, 1.5)), ('hue', u(-0.06, 0.06)), ('gamma', u(0.7, 1.3))]
+        colours = [strengths[i] for i in torch.randperm(5).tolist()]
+        angle, scale = math.radians(u(-15, 15)), u(0.9, 1.1)
+        # The padded image is twice as large; shifts reach 1/16 of it.
+        dx, dy = (round(u(-1, 1) * x.shape[-1] / 8) for _ in 'xy')
+        return augmented(x, colours, angle, scale, dx, dy, u(0.001, 0.5), u(0, 1) < 0.5, 0.005 * torch.randn_like(x))
+
+    def restored(self, p, shape, *_):
+        return torch.rand(shape) < p
+
+    def order(self, n, *_):
+        """Of the numbers below n."""
+        return torch.randperm(n)
+
+    def initial(self, shapes):
+        """What the layers of a projector start from, here what any program can make again."""
+        return [sines(*shape) for shape in shapes]
+
+
+def sines(*shape):
+    """Values in the range of PyTorch's initial ones."""
+    return (torch.arange(math.prod(shape)) + 1.0).sin().view(shape) / shape[-1] ** 0.5
+
+
+CHANCE = Chance()
 
 
 class Cotta:
-    """`restore` by PyTorch's generator. The student starts at `start` times the source: where it equals the teacher the gradient is rounding
+    """The student starts at `start` times the source: where it equals the teacher the gradient is rounding
     noise, which Adam scales to whole steps, and no two programs agree."""
 
-    def __init__(self, source, lr=1e-3, alpha=0.999, restore=0.01, p_th=0.92, n_aug=32, start=1):
+    def __init__(self, source, lr=1e-3, alpha=0.999, restore=0.01, p_th=0.92, n_aug=32, start=1, chance=CHANCE):
+        self.chance, self.steps = chance, 0
         self.source, self.alpha, self.restore, self.p_th, self.n_aug = source, alpha, restore, p_th, n_aug
         self.anchor = Network(source, batch=True)
         self.student, self.teacher = copied(source, lambda n: 'running' not in n), copy.deepcopy(source)
@@ -160,7 +189,7 @@ class Cotta:
         teacher = Network(self.teacher, batch=True)
         if self.p_th == 0 or self.anchor(x).softmax(1).amax(1).mean() >= self.p_th:
             return teacher(x)
-        return sum(teacher(augment(x)) for _ in range(self.n_aug)) / self.n_aug
+        return sum(teacher(self.chance.augment(x, 'cotta', self.steps, i)) for i in range(self.n_aug)) / self.n_aug
 
     def loss(self, target, z):
         return cross(target.softmax(1), z).mean()
@@ -169,7 +198,7 @@ class Cotta:
     def back(self):
         for n in self.trained if self.restore > 0 else ():
             theta = self.student[n]
-            theta.copy_(torch.where(torch.rand(theta.shape) < self.restore, self.source[n], theta))
+            theta.copy_(torch.where(self.chance.restored(self.restore, theta.shape, 'restore', self.steps, n), self.source[n], theta))
 
     def step(self, x):
         target = self.target(x)
@@ -181,29 +210,35 @@ class Cotta:
             for n in self.trained:
                 self.teacher[n].mul_(self.alpha).add_(self.student[n], alpha=1 - self.alpha)
         self.back()
+        self.steps += 1
         return target
 
 
 class Petal(Cotta):
-    """Mean and variance of the weights by SWAG over one batch, as often as there are epochs."""
+    """Mean and variance of the weights by SWAG over labelled batches; without any, the source's weights and no prior."""
 
-    def __init__(self, source, lambda_=1e-9, delta=0.03, swag_epochs=5, swag_lr=0.01, clean=None, **cotta):
+    def __init__(self, source, lambda_=1e-9, delta=0.03, swag_epochs=5, swag_lr=0.01, clean=(), chance=CHANCE, **cotta):
+        self.lambda_, self.delta, self.variance = lambda_, delta, {}
+        super().__init__(self.swag(source, clean, swag_epochs, swag_lr, chance) if clean else source, chance=chance, **cotta)
+
+    def swag(self, source, clean, swag_epochs, swag_lr, chance):
         tensors = copied(source, lambda n: 'running' not in n)
         trained = {n: t for n, t in tensors.items() if t.requires_grad}
         optimiser, snapshots = torch.optim.SGD(trained.values(), lr=8e-4, momentum=0.9, weight_decay=5e-4), []
+        x, y = (torch.cat(part) for part in zip(*clean))
         for epoch in range(swag_epochs):
             optimiser.param_groups[0]['lr'] = 8e-4 + (swag_lr - 8e-4) * min(1, epoch / 3)
-            optimiser.zero_grad()
-            F.cross_entropy(Network(tensors, batch=True)(clean[0]), clean[1]).backward()
-            optimiser.step()
-            snapshots.append({n: t.detach().double() for n, t in trained.items()})
+            for rows in chance.order(len(x), 'swag', epoch).split(len(clean[0][0])):
+                optimiser.zero_grad()
+                F.cross_entropy(Network(tensors, batch=True)(x[rows]), y[rows]).backward()
+                optimiser.step()
+            snapshots.append({n: t.detach().double().clone() for n, t in trained.items()})
         several = {n: torch.stack([s[n] for s in snapshots[1:]]) for n in trained}
-        self.variance = {n: t.var(0, unbiased=False).float() for n, t in several.items()}
-        super().__init__({**source, **{n: t.mean(0).float() for n, t in several.items()}}, **cotta)
-        self.lambda_, self.delta = lambda_, delta
+        self.variance = {n: t.var(0, unbiased=False).to(source[n].dtype) for n, t in several.items()}
+        return {**source, **{n: t.mean(0).to(source[n].dtype) for n, t in several.items()}}
 
     def loss(self, target, z):
-        prior = sum(((self.student[n] - self.source[n]) ** 2 / (self.variance[n] + 1e-6)).sum() for n in self.trained) / 2
+        prior = sum(((self.student[n] - self.source[n]) ** 2 / (self.variance[n] + 1e-6)).sum() for n in self.variance) / 2
         return super().loss(target, z) + self.lambda_ * prior
 
     @torch.no_grad()
@@ -215,16 +250,16 @@ class Petal(Cotta):
 
 
 class Eata:
-    def __init__(self, source, lr=1e-3, margin=0.4, similarity=0.4, lambda_=1, clean=None):
+    def __init__(self, source, lr=1e-3, margin=0.4, similarity=0.4, lambda_=1, clean=()):
         self.source, self.similarity, self.lambda_, self.m = source, similarity, lambda_, None
         self.e0 = margin * math.log(len(source['linear.bias']))
         self.tensors = copied(source, affine)
         self.trained = {n: t for n, t in self.tensors.items() if t.requires_grad}
         self.network, self.fisher = Network(self.tensors, batch=True), {}
-        if clean is not None:
-            z = self.network(clean)
+        for x, _ in clean:
+            z = self.network(x)
             grads = torch.autograd.grad(F.cross_entropy(z, z.argmax(1)), list(self.trained.values()))
-            self.fisher = {n: g ** 2 for n, g in zip(self.trained, grads)}
+            self.fisher = {n: self.fisher.get(n, 0) + g ** 2 / len(clean) for n, g in zip(self.trained, grads)}
         self.optimiser = torch.optim.Adam(list(self.trained.values()), lr=lr, betas=(0.9, 0.999))
 
     def step(self, x):
@@ -268,24 +303,38 @@ def symmetric(a, b):
     return cross(b.softmax(1), a) / 2 + cross(a.softmax(1), b) / 2
 
 
-def sines(*shape):
-    """Values any program can make again, in the range of PyTorch's initial ones."""
-    return (torch.arange(math.prod(shape)) + 1.0).sin().view(shape) / shape[-1] ** 0.5
-
-
 class Rmt:
-    """Without augmentation and warm-up; the projector starts from sines."""
-
-    def __init__(self, source, clean, lr=1e-3, alpha=0.999, temperature=0.1, lambda_src=1, warm_up=0, augment=False, projection=128):
-        x, y = clean
-        self.clean, self.alpha, self.temperature, self.lambda_src = clean, alpha, temperature, lambda_src
-        f = Network(source, batch=True).features(x)
-        self.prototypes = torch.stack([f[y == k].mean(0) for k in range(len(source['linear.bias']))])
+    def __init__(self, source, clean, lr=1e-3, alpha=0.999, temperature=0.1, lambda_src=1, warm_up=50000, augment=True, projection=128, chance=CHANCE):
+        self.alpha, self.temperature, self.lambda_src, self.augment, self.chance = alpha, temperature, lambda_src, augment, chance
+        f = torch.cat([Network(source, batch=True).features(x) for x, _ in clean])
+        self.x, self.y = [torch.cat(part) for part in zip(*clean)]
+        self.prototypes = torch.stack([f[self.y == k].mean(0) for k in range(len(source['linear.bias']))])
         self.student, self.teacher = copied(source, lambda n: 'running' not in n), copy.deepcopy(source)
         self.trained = [n for n, t in self.student.items() if t.requires_grad]
         shapes = [(projection, f.shape[1]), (projection,), (projection, projection), (projection,)]
-        self.projector = [sines(*shape).requires_grad_() for shape in shapes]
+        self.projector = [t.requires_grad_() for t in chance.initial(shapes)]
         self.optimiser = torch.optim.Adam([self.student[n] for n in self.trained] + self.projector, lr=lr, betas=(0.9, 0.999))
+        self.steps, size, order = 0, len(clean[0][0]), torch.zeros(0, dtype=torch.long)
+        for step in range(1, warm_up // size + 1):
+            if len(order) < size:
+                order = chance.order(len(self.x), 'warm-up')
+            x, order = self.x[order[:size]], order[size:]
+            self.optimiser.param_groups[0]['lr'] = lr * step / (warm_up // size)
+            self.learn(symmetric(Network(self.student, batch=True)(x), self.taught(x)).mean())
+        self.optimiser.param_groups[0]['lr'] = lr
+
+    @torch.no_grad()
+    def taught(self, x):
+        return Network(self.teacher, batch=True)(x)
+
+    def learn(self, loss):
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        with torch.no_grad():
+            for n in self.trained:
+                self.teacher[n].mul_(self.alpha).add_(self.student[n], alpha=1 - self.alpha)
+        self.steps += 1
 
     def project(self, f):
         w0, b0, w2, b2 = self.projector
@@ -302,19 +351,16 @@ class Rmt:
         return loss / len(v)
 
     def step(self, x):
-        with torch.no_grad():
-            theirs = Network(self.teacher, batch=True)(x)
-        student = Network(self.student, batch=True)
-        f, z = student.features(x), student(x)
+        theirs, student = self.taught(x), Network(self.student, batch=True)
+        f = student.features(x)
+        other = student.features(self.chance.augment(x, 'rmt', self.steps)) if self.augment else f
+        z, z_a = (F.linear(h, self.student['linear.weight'], self.student['linear.bias']) for h in (f, other))
         near = self.prototypes[(F.normalize(f.detach()) @ F.normalize(self.prototypes).T).argmax(1)]
-        loss = symmetric(z, theirs).mean() + self.contrastive([self.project(v) for v in (near, f, f)])
-        loss = loss + self.lambda_src * F.cross_entropy(student(self.clean[0]), self.clean[1])
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-        with torch.no_grad():
-            for n in self.trained:
-                self.teacher[n].mul_(self.alpha).add_(self.student[n], alpha=1 - self.alpha)
+        loss = (symmetric(z, theirs) / 2 + symmetric(z_a, theirs) / 2).mean() + self.contrastive([self.project(v) for v in (near, f, other)])
+        if self.lambda_src > 0:
+            rows = self.chance.order(len(self.x), 'replay', self.steps)[:len(x)]
+            loss = loss + self.lambda_src * F.cross_entropy(student(self.x[rows]), self.y[rows])
+        self.learn(loss)
         return z.detach() + theirs
 
 
@@ -323,7 +369,7 @@ class Adanpc(Source):
     def __init__(self, source, clean, neighbours=100, temperature=0.1, confidence=0.1):
         super().__init__(source)
         self.k, self.tau, self.beta, self.classes = neighbours, temperature, confidence, len(source['linear.bias'])
-        self.keys, self.labels = F.normalize(self.network.features(clean[0])), clean[1]
+        self.keys, self.labels = F.normalize(torch.cat([self.network.features(x) for x, _ in clean])), torch.cat([y for _, y in clean])
 
     @torch.no_grad()
     def step(self, x):
@@ -390,22 +436,26 @@ class Sar:
 
 
 class Lame(Source):
-    def __init__(self, source, neighbours=5):
+    def __init__(self, source, neighbours=5, affinity='knn'):
         super().__init__(source)
-        self.neighbours = neighbours
+        self.neighbours, self.affinity = neighbours, affinity
 
     @torch.no_grad()
     def step(self, x):
         f = F.normalize(self.network.features(x))
-        near = torch.cdist(f, f).topk(self.neighbours + 1, largest=False).indices[:, 1:]
-        w = torch.zeros(len(f), len(f)).scatter_(1, near, 1)
+        apart = torch.cdist(f, f)
+        if self.affinity == 'knn':
+            w = torch.zeros(len(f), len(f)).scatter_(1, apart.topk(self.neighbours + 1, largest=False).indices[:, 1:], 1)
+        else:
+            sigma = apart.topk(self.neighbours, largest=False).values[:, -1].mean()
+            w = (-apart ** 2 / (2 * sigma ** 2)).exp()
         unary = -(self.network(x).softmax(1) + 1e-10).log()
         y, last = (-unary).softmax(1), math.inf
-        for _ in range(100):
+        for iteration in range(100):
             pairwise = w @ y
             y = (pairwise - unary).softmax(1)
             energy = (unary * y - pairwise * y + y * y.clamp(min=1e-20).log()).sum().item()
-            if abs(energy - last) <= 1e-8 * abs(last):
+            if iteration > 1 and abs(energy - last) <= 1e-8 * abs(last):
                 break
             last = energy
         return y.log()
@@ -432,7 +482,8 @@ class T3a(Source):
 class Rotta:
     """RoTTA; with lr = 0 the augmentation changes nothing, and what remains is the memory and the teacher's moving statistics."""
 
-    def __init__(self, source, lr=1e-3, memory=64, every=64, statistics=0.05, teacher=0.001):
+    def __init__(self, source, lr=1e-3, memory=64, every=64, statistics=0.05, teacher=0.001, chance=CHANCE):
+        self.chance = chance
         self.student, self.teacher = copied(source, affine), {n: t.clone() for n, t in source.items()}
         self.trained = [n for n, t in self.student.items() if t.requires_grad]
         self.size, self.every, self.statistics, self.nu, self.seen = memory, every, statistics, teacher, 0
@@ -472,11 +523,11 @@ class Rotta:
         return z
 
     def learn(self):
-        items = [item for k in self.memory for item in self.memory[k]]
+        items = sorted((item for k in self.memory for item in self.memory[k]), key=lambda item: -item[1])  # as they came
         x, ages = torch.stack([item[0] for item in items]), torch.tensor([item[1] / self.size for item in items])
         with torch.no_grad():
             target = Network(self.teacher, batch=False, move=self.statistics)(x).softmax(1)
-        z = Network(self.student, batch=False, move=self.statistics)(augment(x))
+        z = Network(self.student, batch=False, move=self.statistics)(self.chance.augment(x, 'rotta', self.seen))
         self.optimiser.zero_grad()
         (cross(target, z) * (-ages).exp() / (1 + (-ages).exp())).mean().backward()
         self.optimiser.step()
@@ -485,7 +536,7 @@ class Rotta:
                 self.teacher[n].mul_(1 - self.nu).add_(self.student[n], alpha=self.nu)
 
 
-LABELLED = {'petal', 'rmt', 'adanpc'}
+FROM_SOURCE = {'eata', 'petal', 'rmt', 'adanpc'}
 METHODS = {'source': Source, 'bn-adapt': BnAdapt, 'tent': Tent, 'cotta': Cotta, 'eata': Eata, 'sar': Sar, 'lame': Lame, 't3a': T3a, 'rotta': Rotta, 'petal': Petal, 'ostta': Ostta, 'rmt': Rmt, 'adanpc': Adanpc}
 
 
@@ -535,7 +586,7 @@ def golden():
     logits = {}
     for name, given in options.items():
         batch = images[0].permute(0, 3, 1, 2) / 255
-        clean = {'clean': batch} if name == 'eata' else {'clean': (batch, labels_of)} if name in LABELLED else {}
+        clean = {'clean': [(batch, labels_of)]} if name in FROM_SOURCE else {}
         method = METHODS[name](tensors, **given, **clean)
         logits[name] = predictions(method, images)
     prior = [0.6, 0.2, 0.15, 0.05]

@@ -16,12 +16,19 @@ test('an unsure image follows its sure neighbours', () => {
   assert.ok(Y.every(([first]) => first > 0.8));
 });
 
-test('affinities: the nearest others, a Gaussian as wide as the mean distance to the K-th, or the cosine; none to oneself', () => {
+test('it goes on until the energy has settled: what comes out is a fixed point', () => {
+  const p = [[0.5, 0.3, 0.2], [0.4, 0.5, 0.1], [0.3, 0.3, 0.4], [0.2, 0.7, 0.1]], W = [[0, 1, 0.5, 0], [1, 0, 0.2, 0.3], [0.5, 0.2, 0, 0.6], [0, 0.3, 0.6, 0]];
+  const Y = laplacian(p, W), again = Y.map((_, i) => p[i].map((q, c) => q * Math.exp(Y.reduce((s, row, j) => s + W[i][j] * row[c], 0))));
+  Y.forEach((row, i) => assert.ok(maxDifference(row, again[i].map((v) => v / again[i].reduce((a, b) => a + b))) < 1e-4));
+});
+
+test('affinities: the nearest others, a Gaussian as wide as the mean distance to the K-th, oneself the first, or the cosine', () => {
   const f = [[1, 0], [0.8, 0.6], [0, 1]];
   assert.deepEqual(affinities(f, 'knn', 1), [[0, 1, 0], [1, 0, 0], [0, 1, 0]]);
   assert.deepEqual(affinities(f, 'knn', 5), [[0, 1, 1], [1, 0, 1], [1, 1, 0]]);
-  affinities(f, 'linear', 1).forEach((row, i) => assert.ok(maxDifference(row, [[0, 0.8, 0], [0.8, 0, 0.6], [0, 0.6, 0]][i]) < 1e-12));
+  assert.deepEqual(affinities([[1, 0], [1, 0]], 'knn', 1), [[0, 1], [1, 0]]);
+  affinities(f, 'linear', 1).forEach((row, i) => assert.ok(maxDifference(row, [[1, 0.8, 0], [0.8, 1, 0.6], [0, 0.6, 1]][i]) < 1e-12));
   // Squared distances .4 and .8 of neighbours, 2 of the ends; to the nearest other: √.4, √.4 and √.8.
   const sigma = (2 * Math.sqrt(0.4) + Math.sqrt(0.8)) / 3, gauss = [0.4, 2].map((square) => Math.exp(-square / (2 * sigma * sigma)));
-  assert.ok(maxDifference(affinities(f, 'rbf', 1)[0], [0, ...gauss]) < 1e-9);
+  assert.ok(maxDifference(affinities(f, 'rbf', 2)[0], [1, ...gauss]) < 1e-9);
 });

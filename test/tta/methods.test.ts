@@ -224,6 +224,20 @@ test('sar: below the bound it starts again from the source, optimiser included; 
   [a, fresh].forEach((x) => x.dispose());
 });
 
+test('sar: what the recovery watches is the entropy of rows that are reliable at the perturbed weights, too', async () => {
+  const bn = await at.start('bn-adapt'), H = scoped(() => [...entropy(tf.tensor2d(run(bn, [stream[0]])[0], [6, 4])).dataSync()]);
+  // Below E₀ is all of the batch before the weights move up the loss, not all of it afterwards.
+  const e0 = Math.max(...H) + 1e-3, a = await at.start('sar', { margin: e0 / Math.log(4), lr: 0, rho: 0.5, recovery: 0 });
+  run(a, [stream[0]]);
+  const average = scoped(() => a.state().get('average')!.dataSync()[0]);
+  assert.ok(average < e0, `${average} ${e0}`);
+  const all = await at.start('sar', { margin: 2, lr: 0, rho: 0.5, recovery: 0 });
+  run(all, [stream[0]]);
+  const whole = scoped(() => all.state().get('average')!.dataSync()[0]);
+  assert.ok(average < whole - 0.01, `${average} ${whole}`);
+  [bn, a, all].forEach((x) => x.dispose());
+});
+
 test('shot: the head stays; several steps change later predictions only', async () => {
   const a = await at.start('shot', { steps: 2 }), bn = await at.start('bn-adapt');
   assert.deepEqual(run(a, [stream[0]]), run(bn, [stream[0]]));
