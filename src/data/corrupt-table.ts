@@ -1,4 +1,4 @@
-import { Binary, Field, Int32, makeData, type RecordBatch, Schema, Utf8, vectorFromArray, type Data } from 'apache-arrow';
+import { Field, Int32, type RecordBatch, Schema, Utf8, vectorFromArray, type Data } from 'apache-arrow';
 import { dataError } from '../errors.js';
 import { featuresOf, withFeatures } from '../formats/features.js';
 import { assemble } from '../formats/rows.js';
@@ -7,7 +7,7 @@ import type { Flow } from './columns.js';
 import { corrupt, scaleOf, type Corruption, type Scale } from './corruptions/corruption.js';
 import type { FrostPhotographs } from './corruptions/frost-photographs.js';
 import { fittedPixels, rawShape } from './image.js';
-import { rawField } from './import/images.js';
+import { rawColumn, rawField } from './import/images.js';
 import type { RgbImage } from './raster.js';
 
 export interface CorruptTableOptions {
@@ -51,7 +51,7 @@ export async function corruptTable(table: Table, options: CorruptTableOptions): 
           }), i * H * W * 3));
           row += batch.numRows;
           yield assemble(schema, [
-            pixels(data, batch.numRows), ...kept.map(({ i }) => batch.data.children[i]),
+            rawColumn(data, batch.numRows), ...kept.map(({ i }) => batch.data.children[i]),
             constant(new Utf8(), corruption.name, batch.numRows), constant(new Int32(), severity, batch.numRows)], batch.numRows);
         }
       }
@@ -59,10 +59,6 @@ export async function corruptTable(table: Table, options: CorruptTableOptions): 
   }
   return { schema, batches: batches() };
 }
-
-/** A column of raw pictures that lie one behind the other. */
-const pixels = (data: Uint8Array, rows: number): Data =>
-  makeData({ type: new Binary(), length: rows, nullCount: 0, valueOffsets: Int32Array.from({ length: rows + 1 }, (_, i) => (i * data.length) / rows), data });
 
 const constant = (type: Utf8 | Int32, value: string | number, length: number): Data => vectorFromArray(Array(length).fill(value), type).data[0];
 

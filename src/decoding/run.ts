@@ -3,13 +3,14 @@ import { Rng } from '@graft/kernels';
 import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
 import { takeRows } from '../data/gather.js';
+import { inParts } from '../data/parts.js';
 import type { Tokenizer } from '../data/tokenizer.js';
 import { dataError, usageError } from '../errors.js';
 import { ArrowWriter } from '../formats/arrow.js';
 import { readGraft } from '../formats/graft.js';
 import { writeOutput } from '../formats/output.js';
 import { assemble, rowsOf, type Row } from '../formats/rows.js';
-import { openTable, type Table } from '../formats/table.js';
+import { openTable } from '../formats/table.js';
 import { TEMPLATES } from '../objectives/templates.js';
 import { counted } from '../progress.js';
 import { openRuntime, type Runtime } from '../runtime.js';
@@ -55,10 +56,6 @@ export async function runGenerate(args: Arguments): Promise<void> {
 
 /** Columns of the input that stay. */
 const kept = (schema: Schema): Field[] => schema.fields.filter((f) => !Object.hasOwn(ADDED, f.name));
-
-async function* inParts(table: Table, size: number): AsyncGenerator<RecordBatch> {
-  for await (const batch of table.batches()) for (let i = 0; i < batch.numRows; i += size) yield batch.slice(i, Math.min(batch.numRows, i + size));
-}
 
 interface Given { args: Arguments; runtime: Runtime; method: DecodingMethod; prompt: string }
 

@@ -16,8 +16,8 @@ export class Denoiser {
   /** How many conditions it knows. */
   readonly classes: number;
 
-  /** @throws GraftError (usage) for a model of another kind */
-  constructor(private readonly runtime: Runtime, private readonly grafts: readonly ActiveGraft[] = runtime.grafts) {
+  /** @param record its passes are recorded for gradients with respect to the images. @throws GraftError (usage) for a model of another kind */
+  constructor(private readonly runtime: Runtime, private readonly grafts: readonly ActiveGraft[] = runtime.grafts, private readonly record = false) {
     const { model, head, checkpoint } = runtime;
     if (model.input !== 'noise') throw usageError(`${checkpoint.path}: this is a ${model.type}, no diffusion model`);
     this.schedule = noiseSchedule(checkpoint);
@@ -59,7 +59,7 @@ export class Denoiser {
   }
 
   private forward(prompt?: readonly Condition[]): Forward {
-    return this.runtime.forward({ route: prompt ? { prompt, labels: this.runtime.head?.labels ?? [] } : {} }, this.grafts);
+    return this.runtime.forward({ record: this.record, route: prompt ? { prompt, labels: this.runtime.head?.labels ?? [] } : {} }, this.grafts);
   }
 
   private run(batch: NoiseBatch, prompts?: readonly Condition[]): Tensor {

@@ -1,14 +1,15 @@
-import { Binary, Field, Int32, makeData, Schema, vectorFromArray, type Data, type RecordBatch } from 'apache-arrow';
+import { Field, Int32, Schema, vectorFromArray } from 'apache-arrow';
 import { Rng, type Tensor4D } from '@graft/kernels';
 import type { Arguments } from '../commands/command.js';
 import { takeRows } from '../data/gather.js';
-import { rawField } from '../data/import/images.js';
+import { rawColumn, rawField } from '../data/import/images.js';
+import { inParts } from '../data/parts.js';
 import { usageError } from '../errors.js';
 import { ArrowWriter } from '../formats/arrow.js';
 import { featuresOf, withFeatures } from '../formats/features.js';
 import { writeOutput } from '../formats/output.js';
 import { assemble, rowsOf } from '../formats/rows.js';
-import { openTable, type Table } from '../formats/table.js';
+import { openTable } from '../formats/table.js';
 import { counted } from '../progress.js';
 import type { Runtime } from '../runtime.js';
 import { EventLog } from '../training/log.js';
@@ -44,7 +45,7 @@ export async function generateImages(args: Arguments, runtime: Runtime): Promise
       }
       const rows = takeRows(batch, Int32Array.from(asked, (a) => a.row));
       const kept = batch.schema.fields.flatMap((f, i) => (ADDED.includes(f.name) ? [] : [rows.data.children[i]]));
-      await writer.write(assemble(schema, [imageColumn(Buffer.concat(images), asked.length), ...kept, vectorFromArray(asked.map((a) => a.n), new Int32()).data[0]], asked.length));
+      await writer.write(assemble(schema, [rawColumn(Buffer.concat(images), asked.length), ...kept, vectorFromArray(asked.map((a) => a.n), new Int32()).data[0]], asked.length));
       first += batch.numRows;
     }
     await writer.close();
@@ -53,19 +54,11 @@ export async function generateImages(args: Arguments, runtime: Runtime): Promise
   runtime.dispose();
 }
 
-async function* inParts(table: Table, size: number): AsyncGenerator<RecordBatch> {
-  for await (const batch of table.batches()) for (let i = 0; i < batch.numRows; i += size) yield batch.slice(i, Math.min(batch.numRows, i + size));
-}
-
 function bytesOf(images: Tensor4D): Uint8Array {
   const bytes = pixelBytes(images);
   images.dispose();
   return bytes;
 }
-
-/** A column of raw images, one behind the other. */
-export const imageColumn = (data: Uint8Array, rows: number): Data =>
-  makeData({ type: new Binary(), length: rows, nullCount: 0, valueOffsets: Int32Array.from({ length: rows + 1 }, (_, i) => (i * data.length) / rows), data });
 
 function outputSchema(given: Schema, [H, W]: readonly number[]): Schema {
   const { image: _, sample: __, ...features } = featuresOf(given);

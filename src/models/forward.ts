@@ -19,6 +19,8 @@ export interface ForwardOptions {
   route?: Pass['route'];
   /** Earlier tokens of the rows, which this pass goes on from. */
   past?: Past;
+  /** Everything is recorded for gradients, below what is trained too: those of the input are wanted. */
+  record?: boolean;
   /** Observes the input of linear and convolution sites before they run (data-driven initialisation). */
   observe?: (site: Site, x: Tensor) => void;
   /** What linear, convolution and embedding sites run with in place of their weight, as stored. */
@@ -46,7 +48,7 @@ export class Forward implements Pass {
     this.step = options.step ?? 0;
     this.route = options.route ?? {};
     this.sites = indexSites(sites);
-    this.firstTrained = Math.min(...grafts.map((g) => g.firstTrainedLayer(sites)), Infinity);
+    this.firstTrained = options.record ? -1 : Math.min(...grafts.map((g) => g.firstTrainedLayer(sites)), Infinity);
   }
 
   /** A tensor by its checkpoint name; the last graft that replaces it wins. */

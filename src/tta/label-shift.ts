@@ -52,9 +52,9 @@ function around(method: TtaMethod, source: Source, config: Config, seed: number,
   const host = method.start(source.with(change), config, seed, prepared);
   return {
     ...host,
-    step(x) {
+    step(x, others) {
       correction = generate(own, description(prior, ofSource), C);
-      const z = host.step(x), seen = tf.mean(tf.softmax(z), 0).dataSync();
+      const z = host.step(x, others), seen = tf.mean(tf.softmax(z), 0).dataSync();
       prior = floored(prior.map((p, c) => config.priorDecay * p + (1 - config.priorDecay) * seen[c]));
       return z;
     },

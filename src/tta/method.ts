@@ -8,9 +8,10 @@ export interface Adaptation {
   /**
    * Predicts one batch and adapts to it. Called within a tf.tidy; what it keeps it must tf.keep.
    * @param pixels [B, H, W, 3] in [0, 1]
+   * @param others the images of the method's further `columns`, in their order
    * @returns logits [B, C]: of the forward pass before this step's update, unless the method says otherwise
    */
-  step(pixels: Tensor4D): Tensor2D;
+  step(pixels: Tensor4D, others?: readonly Tensor4D[]): Tensor2D;
   /** Everything that later steps depend on, by name; restoring it goes on as if never stopped. */
   state(): Map<string, Tensor>;
   restore(state: ReadonlyMap<string, Tensor>): void;
@@ -35,6 +36,8 @@ export interface TtaMethod<C extends OptionValues = OptionValues> {
   options: OptionSpecs;
   /** What it learns beforehand from the images in the option `sourceData`, where that is given. */
   prepare?(source: Source, batches: readonly SourceBatch[], config: C, seed: number): Map<string, Tensor>;
+  /** Columns of the data that hold further images of every row. */
+  columns?: readonly string[];
   /** It cannot do without `prepare`. */
   needsSource?: boolean;
   /** `prepare` reads the labels. */

@@ -55,8 +55,8 @@ async function sourceBatches(path: string, method: TtaMethod, source: Source, ar
 }
 
 /** The pixels of rows as the model takes them: [B, H, W, 3] in [0, 1]. */
-export const pixelsOf = async (rows: Row[], table: Table, source: Source): Promise<Tensor4D> =>
-  (await imageBatch(rows, rawShape(table.schema.fields.find((f) => f.name === 'image')?.metadata), source.model.imageSize ?? null)).pixels;
+export const pixelsOf = async (rows: Row[], table: Table, source: Source, column = 'image'): Promise<Tensor4D> =>
+  (await imageBatch(column === 'image' ? rows : rows.map((row) => ({ image: row[column] })), rawShape(table.schema.fields.find((f) => f.name === column)?.metadata), source.model.imageSize ?? null)).pixels;
 
 async function readPrepared(path: string, method: string, base: string): Promise<Map<string, Tensor>> {
   const { metadata, tensors } = readSafetensors(await readInput(path), path);

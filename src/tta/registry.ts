@@ -26,6 +26,7 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   'meta-dmoe': () => import('./meta-dmoe.js'),
   itta: () => import('./itta.js'),
   vida: () => import('./vida.js'),
+  sda: () => import('./sda.js'),
 };
 
 export const ttaNames = (): string[] => Object.keys(METHODS);

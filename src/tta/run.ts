@@ -42,7 +42,8 @@ async function adapt(args: Arguments): Promise<void> {
   const config = Object.fromEntries(Object.keys(method.options).map((name) => [name, args[name]]));
   const source = new Source(runtime.model, runtime.weights, runtime.grafts, head);
   const table = await openTable(args.data ?? '-', { columns: args.columns });
-  table.requireColumns(['image', ...(args.resetOn ? [args.resetOn] : [])]);
+  const columns = ['image', ...(method.columns ?? [])];
+  table.requireColumns([...columns, ...(args.resetOn ? [args.resetOn] : [])]);
   const labels = head.labels ?? [];
   const schema = predictionSchema('class', table.schema, labels, { 'graft.method': method.name, 'graft.config': JSON.stringify(config) });
   const indexOf = classIndex(labels, table.classNames('label'));
@@ -60,7 +61,7 @@ async function adapt(args: Arguments): Promise<void> {
         adaptation.dispose();
         adaptation = start();
       }
-      const logits = await predict(runtime, source, adaptation, table, rows, at.batches);
+      const logits = await predict(runtime, source, adaptation, table, rows, columns, at.batches);
       log.write({ event: 'step', step: at.batches, ...describe(logits, rows), ...(args.log ? drift(source, adaptation) : {}) });
       await writer.write(classBatch(schema, rows, logits, at.batches));
       at.batches++;
@@ -77,11 +78,11 @@ async function adapt(args: Arguments): Promise<void> {
   runtime.dispose();
 }
 
-async function predict(runtime: Runtime, source: Source, adaptation: Adaptation, table: Table, rows: Row[], batch: number): Promise<Float32Array> {
-  const pixels = await pixelsOf(rows, table, source);
-  const logits = tf.tidy(() => adaptation.step(pixels));
+async function predict(runtime: Runtime, source: Source, adaptation: Adaptation, table: Table, rows: Row[], columns: readonly string[], batch: number): Promise<Float32Array> {
+  const [pixels, ...others] = await Promise.all(columns.map((column) => pixelsOf(rows, table, source, column)));
+  const logits = tf.tidy(() => adaptation.step(pixels, others));
   const values = logits.dataSync().slice() as Float32Array;
-  tf.dispose([logits, pixels]);
+  tf.dispose([logits, pixels, ...others]);
   if (!values.every(Number.isFinite)) throw unsoundWeight(runtime) ?? dataError(`batch ${batch}: the predictions are not finite; a smaller --lr or a clean --state may help`);
   return values;
 }

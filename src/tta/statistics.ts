@@ -1,4 +1,4 @@
-import { batchNorm, batchNormTrain, tf, type Tensor, type Tensor1D, type Tensor4D, type Variable } from '@graft/kernels';
+import { batchNorm, batchNormTrain, tf, untracked, type Tensor, type Tensor1D, type Tensor4D, type Variable } from '@graft/kernels';
 import type { Method } from '../adapters/method.js';
 import type { Pass, Site, SiteCall } from '../models/site.js';
 
@@ -21,6 +21,16 @@ export const STORED = statistics('stored-statistics');
 
 /** Those of the batch at hand, with the biased variance; running buffers are neither read nor updated. */
 export const BATCH = statistics('batch-statistics', (call) => batchNormTrain(call.x as Tensor4D, ...affine(call), call.site.norm!.epsilon).y);
+
+/** Those of the batch, in training: running statistics, which must be the network's own variables, move towards them as PyTorch has it (momentum 0.1, unbiased). */
+export const TRAINING = statistics('training-statistics', (call) => {
+  const x = call.x as Tensor4D, { y, mean, variance } = batchNormTrain(x, ...affine(call), call.site.norm!.epsilon), n = x.size / call.site.dimOut;
+  untracked(() => [mean, tf.mul(variance, n / Math.max(1, n - 1))].forEach((t, i) => {
+    const stored = running(call.site, call.pass)[i];
+    stored.assign(tf.add(tf.mul(stored, 0.9), tf.mul(t, 0.1)));
+  }));
+  return y;
+});
 
 /**
  * μ = α μ_s + (1 - α) μ_t and σ² = α σ²_s + (1 - α) σ²_t of the stored (s) and the batch's (t, biased) statistics. Gradients flow

@@ -70,9 +70,9 @@ export async function bench(checkpoint: string): Promise<Bench> {
 
 export const defaults = ({ options }: TtaMethod): Record<string, unknown> => Object.fromEntries(Object.entries(options).map(([option, { default: value }]) => [option, value]));
 
-/** One step as the command takes it. @returns the logits */
+/** One step as the command takes it, a method's further images the same again. @returns the logits */
 export function step(adaptation: Adaptation, x: Tensor4D): Float32Array {
-  const logits = tf.tidy(() => adaptation.step(x));
+  const logits = tf.tidy(() => adaptation.step(x, [x]));
   const values = logits.dataSync().slice() as Float32Array;
   logits.dispose();
   return values;
@@ -82,6 +82,7 @@ export interface ImageRow extends Record<string, unknown> { image: Uint8Array; l
 
 export const imageSchema = new Schema([
   new Field('image', new Binary(), false, new Map([['shape', `${SIZE},${SIZE},3`]])), new Field('label', new Int32()), new Field('domain', new Utf8()),
+  new Field('projected', new Binary(), true, new Map([['shape', `${SIZE},${SIZE},3`]])),
 ]);
 
 /** An Arrow stream in parts: the schema and the first rows, then the others a batch each, then the end. */

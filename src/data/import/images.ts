@@ -1,4 +1,4 @@
-import { Binary, Field, Schema, Struct, Utf8 } from 'apache-arrow';
+import { Binary, Field, makeData, Schema, Struct, Utf8, type Data } from 'apache-arrow';
 import { dataError, usageError } from '../../errors.js';
 import { withMedia } from '../../formats/features.js';
 import type { Row } from '../../formats/rows.js';
@@ -33,6 +33,10 @@ export const texts = (names: readonly string[]): Field[] => names.map((n) => new
 
 /** Raw uint8 pixels, HWC, all of the shape in the metadata. Plain binary, the type every reader knows. */
 export const rawField = (name: string, shape: readonly number[]): Field => new Field(name, new Binary(), false, new Map([['shape', shape.join(',')]]));
+
+/** A column of such pixels, image after image. */
+export const rawColumn = (data: Uint8Array, rows: number): Data =>
+  makeData({ type: new Binary(), length: rows, nullCount: 0, valueOffsets: Int32Array.from({ length: rows + 1 }, (_, i) => (i * data.length) / rows), data });
 
 function encoded(inputs: readonly ImportInput[], columns: PathColumns): Imported {
   const schema = withMedia(new Schema([mediaField('image'), ...texts(columns.names)]), 'image', 'Image');
