@@ -98,6 +98,7 @@ function report(name: string | undefined, thrown: unknown): void {
 /** Gives the operating system's errors their words and statuses. */
 function explain(thrown: unknown): unknown {
   if (thrown instanceof GraftError || !(thrown instanceof Error)) return thrown;
+  if (thrown.message.startsWith('cuda: ')) return new GraftError(thrown.message, EXIT.failed, { cause: thrown }); // the card, or what drives it
   const { code, path, syscall } = thrown as NodeJS.ErrnoException;
   const file = path ?? '';
   switch (code) {

@@ -1,16 +1,26 @@
 import { useBackend, type BackendName } from '@graft/kernels';
-import { usageError } from './errors.js';
 import type { Arguments } from './commands/command.js';
+import { EXIT, GraftError } from './errors.js';
 
 /**
  * Makes the backend the command line asks for current; a warning about a slower one goes to standard error.
- * @throws GraftError (usage) where it is not there
+ * @throws GraftError (1) where it is not there, or not in that precision
  */
 export async function startCompute(args: Arguments): Promise<void> {
   const warn = args.quiet ? undefined : (line: string): void => { process.stderr.write(`graft: ${line}\n`); };
   try {
     await useBackend(args.backend as BackendName, { threads: args.threads, precision: args.precision, warn });
-  } catch (e) {
-    throw usageError((e as Error).message, e);
+  } catch (error) {
+    throw new GraftError((error as Error).message, EXIT.failed, { cause: error });
   }
+  if (args.backend === 'cuda' && warn) await reportFallbacks(warn);
+}
+
+/** Says at the end which operations left the GPU, and how often. */
+async function reportFallbacks(warn: (line: string) => void): Promise<void> {
+  const { fallbackCounts } = await import('@graft/kernels/fallback');
+  process.once('exit', () => {
+    const counts = Object.entries(fallbackCounts()).sort(([, a], [, b]) => b - a);
+    if (counts.length > 0) warn(`without a kernel on the GPU, run on the host: ${counts.map(([name, n]) => `${name} (${n})`).join(', ')}`);
+  });
 }

@@ -24,7 +24,7 @@ export function oneLine(text: string, longest = 120): string {
 }
 
 /** The command line is wrong (64). */
-export const usageError = (message: string, cause?: unknown): GraftError => new GraftError(message, EXIT.usage, { cause });
+export const usageError = (message: string): GraftError => new GraftError(message, EXIT.usage);
 /** The contents of a file are wrong (65). */
 export const dataError = (message: string, cause?: unknown): GraftError => new GraftError(message, EXIT.data, { cause });
 /** A file is not there or cannot be opened (66). */

@@ -35,7 +35,7 @@ test('help shows a method\'s own options when it is chosen', () => {
   assert.doesNotMatch(graft(['init-adapter', '--method', 'linear', '--help']).stdout.toString(), /Options of|-r, --rank/);
 });
 
-test('a backend that is not here, or not in that precision, is an error of usage', async () => {
-  await assert.rejects(startCompute({ backend: 'wasm', precision: 'bf16' } as never), { status: 64, message: "backend 'wasm' multiplies in f32 only: leave out --precision bf16" });
-  await assert.rejects(startCompute({ backend: 'webgpu' } as never), { status: 64, message: /backend 'webgpu' needs the package webgpu/ });
+test('a backend that is not here, or not in that precision, is an error in one line', async () => {
+  await assert.rejects(startCompute({ backend: 'wasm', precision: 'bf16' } as never), { status: 1, message: "backend 'wasm' multiplies in f32 only: leave out --precision bf16" });
+  await assert.rejects(startCompute({ backend: 'webgpu' } as never), { status: 1, message: /backend 'webgpu' needs the package webgpu/ });
 });
