@@ -80,9 +80,12 @@ const MANNERS: [string, string[]][] = [
 
 const ENVIRONMENT: [string, string][] = [
   ['GRAFT_ADDON', 'the native backend\'s file, instead of the one that was built or came along; none: do without'],
+  ['CUDA_HOME, VIRTUAL_ENV, CONDA_PREFIX', 'where NVRTC, NVIDIA\'s compiler, is looked for with --backend cuda besides the system\'s own places: a CUDA toolkit, or an environment with the Python package nvidia-cuda-nvrtc'],
+  ['GRAFT_CUDA', 'a folder in which NVIDIA\'s libraries are looked for first'],
   ['GRAFT_DEBUG', 'when set, errors show where they were raised'],
   ['GRAFT_ISA', 'base or avx2: a lesser instruction set than the best one of this processor'],
   ['TERM', 'where it is dumb, progress is told in lines'],
+  ['XDG_CACHE_HOME', 'where kernels compiled for a GPU are kept, in graft/cuda; ~/.cache where it is not set'],
 ];
 
 /** For other programs than a shell: fixtures/examples, run by test/manners/examples.test.ts. */

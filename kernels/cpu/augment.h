@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "augmentation.h"
+#include "../common/augmentation.h"
 #include "dispatch.h"
 
 namespace graft {

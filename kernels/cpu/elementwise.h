@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "dispatch.h"
-#include "operations.h"
+#include "../common/operations.h"
 
 namespace graft {
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "hash32.h"
+#include "../common/hash32.h"
 #include "simd.h"
 
 namespace graft {

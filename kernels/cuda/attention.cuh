@@ -4,7 +4,7 @@
 #include "attention.h"
 #include "mma.cuh"
 
-#include "../cpu/hash32.h"
+#include "../common/hash32.h"
 
 constexpr float kMasked = -1e9f;
 

@@ -1,8 +1,8 @@
 // Random changes of images, as cpu/augment.isa.cc has them. Pixels are four floats on the way, the last unused.
 #include "device.cuh"
 
-#include "../cpu/augmentation.h"
-#include "../cpu/hash32.h"
+#include "../common/augmentation.h"
+#include "../common/hash32.h"
 
 using graft::Augmentation;
 using graft::kBlurReach;

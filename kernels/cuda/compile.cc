@@ -101,21 +101,29 @@ std::string compile(const std::string& file, const Source& source, const std::st
   return out;
 }
 
-std::string cached(const std::string& file) {
-  const Source source = read(file);
+/** The file in the cache for this source, target and compiler. */
+std::string cachePath(const std::string& file, const Source& source) {
   int major = 0, minor = 0;
   compiler().nvrtcVersion(&major, &minor);
   std::string all = target + '\n' + std::to_string(major) + '.' + std::to_string(minor) + '\n' + source.text;
   for (const auto& header : source.headers) all += header.second;
-  const std::string path = cache + "/" + file + "-" + target + "-" + digest(all) + ".cubin";
+  return cache + "/" + file + "-" + target + "-" + digest(all) + ".cubin";
+}
+
+Handle load(const char* file) {
+  const Source source = read(file);
+  const std::string path = cache.empty() ? "" : cachePath(file, source);
   std::string image;
-  if (!cache.empty() && readFile(path, image) && !image.empty()) return image;
+  Handle module = nullptr;
+  // What does not load was cut short, or is of another driver's time.
+  if (!cache.empty() && readFile(path, image) && !image.empty() && driver().cuModuleLoadData(&module, image.c_str()) == 0) return module;
   image = compile(file, source, target);
   if (!cache.empty()) {
     makeFolders(cache);
     writeFile(path, image);
   }
-  return image;
+  check(driver().cuModuleLoadData(&module, image.c_str()), file);
+  return module;
 }
 
 }  // namespace
@@ -134,7 +142,7 @@ std::string compileFor(const std::string& folder, const std::string& file, const
 Handle compiledFunction(const char* file, const char* entry) {
   static std::map<std::string, Handle> modules;
   Handle& module = modules[file];
-  if (!module) check(driver().cuModuleLoadData(&module, cached(file).c_str()), file);
+  if (!module) module = load(file);
   Handle function = nullptr;
   check(driver().cuModuleGetFunction(&function, module, (std::string("kernel_") + entry).c_str()), entry);
   return function;

@@ -1,6 +1,6 @@
 #include "device.cuh"
 
-#include "../cpu/hash32.h"
+#include "../common/hash32.h"
 
 /** Element i is dropped by the hash of i and both keys, as on the CPU. */
 KERNEL(256, dropout, const float* x, float* y, unsigned key0, unsigned key1, unsigned below, float keep, Index n) {

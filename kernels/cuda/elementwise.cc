@@ -1,7 +1,7 @@
 #include "elementwise.h"
 
 #include "../cpu/broadcast.h"
-#include "../cpu/operations.h"
+#include "../common/operations.h"
 #include "memory.h"
 
 using namespace graft;

@@ -105,7 +105,11 @@ const Driver& driver() {
 
 const Compiler& compiler() {
   static const Compiler loaded = [] {
-    void* library = openLibrary({"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"});
+    // A driver loads what compilers up to its own generation make; without one (to compile for elsewhere) any will do.
+    int version = 0;
+    const bool old = libcuda() && driver().cuDriverGetVersion(&version) == 0 && version < 13000;
+    void* library = openLibrary(old ? std::vector<std::string>{"libnvrtc.so.12"} : std::vector<std::string>{"libnvrtc.so.13", "libnvrtc.so.12"});
+    if (!library && old) fail("cuda: libnvrtc.so.12 was not found, which this driver for CUDA %d needs: install CUDA's NVRTC (a toolkit with CUDA_HOME set, or pip install nvidia-cuda-nvrtc-cu12)", version / 1000);
     if (!library) fail("cuda: libnvrtc.so.13 or .12 was not found: install CUDA's NVRTC (a toolkit with CUDA_HOME set, or pip install nvidia-cuda-nvrtc-cu12)");
     Compiler c;
 #undef BIND

@@ -1,7 +1,7 @@
-// Element-wise operations in single and in double precision, by their numbers (cpu/operations.h); odd values as cpu/scalar.cc has them.
+// Element-wise operations in single and in double precision, by their numbers (common/operations.h); odd values as cpu/scalar.cc has them.
 #pragma once
 
-#include "../cpu/operations.h"
+#include "../common/operations.h"
 #include "device.cuh"
 
 #define GRAFT_BOTH(name)                               \

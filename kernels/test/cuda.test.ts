@@ -1,7 +1,7 @@
 // graft-cuda without a GPU: its kernels run in the emulator, and the tests of graft-cpu's kernels are run again on them.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -56,7 +56,7 @@ test('the emulator shows a missing barrier, a race and a barrier that not all re
 
 const START = "const { useBackend, tf } = await import(SRC + 'index.js'); await useBackend('cuda');";
 
-test('compiled kernels are kept on disk and found again; what does not compile is one line', { skip }, () => {
+test('compiled kernels are kept on disk, found again, and made anew where the file is damaged', { skip }, () => {
   const env = emulated(folder), run = (): string[] => {
     const { status, stderr } = script(`${START} tf.add([1, 2], [3, 4]).print();`, env);
     assert.equal(status, 0, stderr);
@@ -65,6 +65,10 @@ test('compiled kernels are kept on disk and found again; what does not compile i
   const first = run();
   assert.match(first.join(), /^elementwise-sm_90-[0-9a-f]{32}\.cubin$/);
   assert.deepEqual(run(), first);
+  const [kept] = first.map((name) => join(env.XDG_CACHE_HOME!, 'graft/cuda', name)), whole = readFileSync(kept);
+  writeFileSync(kept, whole.subarray(0, 3)); // cut short
+  assert.deepEqual(run(), first);
+  assert.deepEqual(readFileSync(kept), whole);
 });
 
 test('what is missing is one clear line', { skip }, () => {

@@ -30,6 +30,12 @@ size_t room() {
   return set ? std::strtoull(set, nullptr, 10) : size_t(8) << 30;
 }
 
+/** Bytes of dynamic shared memory beyond 48 KiB that a kernel was given leave for. */
+std::map<Handle, int>& allowed() {
+  static auto* all = new std::map<Handle, int>();
+  return *all;
+}
+
 struct Program { std::string name, source, log; };
 struct Event { bool asked = false; };
 
@@ -48,7 +54,7 @@ constexpr char kMark[] = "emulated:";
 #define API extern "C" __attribute__((visibility("default"))) int
 
 API cuInit(unsigned) { return 0; }
-API cuDriverGetVersion(int* version) { return *version = 12000, 0; }
+API cuDriverGetVersion(int* version) { return *version = 13000, 0; }
 API cuDeviceGetCount(int* count) { return *count = 1, 0; }
 API cuDeviceGet(int* device, int ordinal) { return *device = ordinal, ordinal == 0 ? 0 : 101; }
 API cuDeviceGetName(char* name, int size, int) { return std::snprintf(name, size_t(size), "emulated GPU"), 0; }
@@ -127,8 +133,12 @@ API cuModuleGetFunction(Handle* function, Handle module, const char* name) {
   const emulator::Kernel* kernel = emulator::find(static_cast<std::string*>(module)->c_str(), name);
   return *function = const_cast<emulator::Kernel*>(kernel), kernel ? 0 : kNotFound;
 }
-API cuFuncSetAttribute(Handle, int, int) { return 0; }
+API cuFuncSetAttribute(Handle function, int attribute, int value) {
+  if (attribute != graft::cuda::kMaxDynamicShared || value > 99 << 10) return kInvalid;
+  return allowed()[function] = value, 0;
+}
 API cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned sharedBytes, Handle, void** arguments, void**) {
+  if (sharedBytes > 48 << 10 && int(sharedBytes) > allowed()[function]) return kInvalid;
   return emulator::launch(*static_cast<emulator::Kernel*>(function), {gx, gy, gz}, {bx, by, bz}, sharedBytes, arguments);
 }
 API cuGetErrorString(int status, const char** text) {
