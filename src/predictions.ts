@@ -91,6 +91,7 @@ export function prediction(kind: PredictionKind, row: Row, group: string, where:
   if (kind === 'noise') return { kind, mse: number(row, 'noise_mse', where), group };
   const logits = row.logits as Float32Array, label = Number(row.label);
   if (!isNumbers(logits) || logits.length === 0) throw dataError(`${where}: logits are no list of numbers`);
+  if (isTrue(row.is_ood ?? false)) return { kind, logits, label: -1, group, unknown: true };
   if (row.label === null || !Number.isInteger(label) || label < 0 || label >= logits.length) throw dataError(`${where}: label ${String(row.label)} is not a class 0 to ${logits.length - 1}`);
   return { kind, logits, label, group };
 }

@@ -1,6 +1,9 @@
 import { Rng } from '@graft/kernels/random';
 import type { LabelSet, Metric, Prediction } from './metric.js';
 
+/** `unknown` of its n rows are of classes the model does not know. */
+interface Group { n: number; unknown: number; sums: Float64Array[]; replicates: Float64Array[][] }
+
 /** One measured value. */
 export interface Measured { metric: string; value: number | number[][]; n: number; group?: string; low?: number; high?: number }
 
@@ -9,7 +12,7 @@ export interface Measured { metric: string; value: number | number[][]; n: numbe
  * Poisson bootstrap: every row enters each replicate with a Poisson(1) weight, the streaming form of resampling rows.
  */
 export class Meter {
-  private readonly groups = new Map<string, { n: number; sums: Float64Array[]; replicates: Float64Array[][] }>();
+  private readonly groups = new Map<string, Group>();
   private readonly rng: Rng;
 
   constructor(private readonly metrics: readonly Metric[], private readonly labels: LabelSet, private readonly replicates = 0, seed = 0) {
@@ -17,19 +20,22 @@ export class Meter {
   }
 
   add(row: Prediction): void {
+    const unknown = row.kind === 'class' && row.unknown === true, enter = (into: Float64Array[], weight: number): void =>
+      this.metrics.forEach((m, i) => { if (!unknown || m.openSet) m.add(row, into[i], weight, this.labels); });
     const weights = Array.from({ length: this.replicates }, () => poisson1(this.rng));
     for (const name of row.group === '' ? [''] : ['', row.group]) {
       const group = this.group(name);
       group.n++;
-      this.metrics.forEach((m, i) => m.add(row, group.sums[i], 1, this.labels));
-      weights.forEach((w, r) => { if (w > 0) this.metrics.forEach((m, i) => m.add(row, group.replicates[r][i], w, this.labels)); });
+      if (unknown) group.unknown++;
+      enter(group.sums, 1);
+      weights.forEach((w, r) => { if (w > 0) enter(group.replicates[r], w); });
     }
   }
 
   /** Values over everything first, then by group in order of appearance, then the unweighted mean over groups. */
   results(): Measured[] {
-    const all = [...this.groups].flatMap(([name, { n, sums, replicates }]) => this.metrics.map((m, i) => ({
-      metric: m.name, ...(name === '' ? {} : { group: name }), value: m.value(sums[i], this.labels), n,
+    const all = [...this.groups].flatMap(([name, { n, unknown, sums, replicates }]) => this.metrics.map((m, i) => ({
+      metric: m.name, ...(name === '' ? {} : { group: name }), value: m.value(sums[i], this.labels), n: m.openSet ? n : n - unknown,
       ...interval(replicates.map((r) => m.value(r[i], this.labels))),
     })));
     return [...all, ...this.means(all)];
@@ -45,10 +51,10 @@ export class Meter {
     });
   }
 
-  private group(name: string): { n: number; sums: Float64Array[]; replicates: Float64Array[][] } {
+  private group(name: string): Group {
     const zeros = (): Float64Array[] => this.metrics.map((m) => new Float64Array(m.size(this.labels)));
     let group = this.groups.get(name);
-    if (!group) this.groups.set(name, (group = { n: 0, sums: zeros(), replicates: Array.from({ length: this.replicates }, zeros) }));
+    if (!group) this.groups.set(name, (group = { n: 0, unknown: 0, sums: zeros(), replicates: Array.from({ length: this.replicates }, zeros) }));
     return group;
   }
 }

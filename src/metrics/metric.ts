@@ -1,5 +1,6 @@
 /** One predicted row, as metrics see it. */
-export interface ClassPrediction { kind: 'class'; logits: ArrayLike<number>; label: number; group: string }
+/** Of a row of a class the model does not know, `label` says nothing. */
+export interface ClassPrediction { kind: 'class'; logits: ArrayLike<number>; label: number; group: string; unknown?: boolean }
 export interface TagPrediction { kind: 'tags'; predicted: readonly string[]; gold: readonly string[]; group: string }
 /** Summed negative log-likelihood (nats) of `tokens` scored tokens, `bytes` of UTF-8 text. */
 export interface TextPrediction { kind: 'text'; nll: number; tokens: number; bytes: number; group: string }
@@ -22,6 +23,8 @@ export interface Metric {
   name: string;
   summary: string;
   kind: Prediction['kind'];
+  /** Takes rows of unknown classes; others are measured on the known rows alone. */
+  openSet?: boolean;
   /** How many sums it keeps. */
   size(labels: LabelSet): number;
   /** Adds `weight` times the row's terms to `sums`. */

@@ -4,12 +4,13 @@ import { accuracy, balancedAccuracy, confusion, error, macroF1, mcc, microF1 } f
 import { bitsPerByte, perplexity, tokenNll } from './likelihood.js';
 import type { Metric, Prediction } from './metric.js';
 import { noiseMse } from './noise.js';
+import { openSetMetrics } from './open-set.js';
 import { spanF1, spanMacroF1, spanPrecision, spanRecall, tagAccuracy } from './spans.js';
 
 const METRICS: Metric[] = [
   accuracy, error, macroF1, microF1, balancedAccuracy, mcc, nll, brier, ece, confusion,
   spanF1, spanPrecision, spanRecall, spanMacroF1, tagAccuracy,
-  perplexity, tokenNll, bitsPerByte, noiseMse,
+  perplexity, tokenNll, bitsPerByte, noiseMse, ...openSetMetrics,
 ];
 
 const DEFAULTS: Record<Prediction['kind'], string[]> = {

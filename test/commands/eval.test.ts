@@ -21,3 +21,9 @@ test('so are tags: their entity types are found as they come', () => {
   assert.equal(r.status, 0, r.stderr);
   assert.deepEqual(r.stdout.toString().trim().split('\n').map((l) => JSON.parse(l).value), [0.5, 1 / 3]);
 });
+
+test('rows of unknown classes (is_ood) have no label; the accuracy is that of the others', () => {
+  const r = graft(['eval', '--metrics', 'accuracy,auroc'], lines([{ logits: [3, 0], label: 0, is_ood: false }, { logits: [0, 2], label: 0, is_ood: false }, { logits: [1, 1], label: null, is_ood: true }]));
+  assert.equal(r.status, 0, r.stderr);
+  assert.deepEqual(r.stdout.toString().trim().split('\n').map((l) => JSON.parse(l)), [{ metric: 'accuracy', value: 0.5, n: 2 }, { metric: 'auroc', value: 1, n: 3 }]);
+});

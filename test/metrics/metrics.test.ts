@@ -83,6 +83,35 @@ test('the bootstrap interval of an accuracy covers ± 2 standard errors', () => 
   near(high, 0.75 + 1.96 * se, 0.01);
 });
 
+/** Of class 0 with this energy, which is right or not, or of a class unknown. */
+const scored = (energy: number, kind: 'right' | 'wrong' | 'unknown'): Prediction =>
+  ({ kind: 'class', logits: [energy, energy - 1000], label: kind === 'right' ? 0 : kind === 'wrong' ? 1 : -1, group: '', ...(kind === 'unknown' ? { unknown: true } : {}) });
+
+test('open set: known rows of energy 5, 3 (right) and 1 (wrong) among unknown of 4 and 0', () => {
+  const rows = [scored(5, 'right'), scored(4, 'unknown'), scored(3, 'right'), scored(1, 'wrong'), scored(0, 'unknown')];
+  const found = measure(['auroc', 'fpr95', 'oscr', 'h-score', 'error'], rows, ['a', 'b']);
+  [4 / 6, 0.5, 0.5 * (1 / 3) + 0.5 * (2 / 3), 2 / 3, 1 / 3].forEach((v, i) => near(found[i].value, v));
+  assert.deepEqual(found.map((r) => r.n), [5, 5, 5, 5, 3], 'the error is that of known rows');
+});
+
+test('open set: ties count half, the curve is linear between thresholds, and without unknown rows there is nothing to measure', () => {
+  const [auroc, fpr] = measure(['auroc', 'fpr95'], [scored(2, 'right'), scored(2, 'unknown')], ['a', 'b']);
+  near(auroc.value, 0.5);
+  near(fpr.value, 0.95);
+  assert.ok(Number.isNaN(measure(['auroc'], [scored(2, 'right')], ['a', 'b'])[0].value));
+  // Large energy, but unsure: the largest probability tells them apart, the energy the other way.
+  const unsure: Prediction = { kind: 'class', logits: [9, 9], label: -1, group: '', unknown: true };
+  const [energy, msp] = measure(['auroc', 'auroc-msp'], [scored(2, 'right'), unsure], ['a', 'b']);
+  assert.deepEqual([energy.value, msp.value], [0, 1]);
+});
+
+test('open set: the area is the share of pairs in order, at any scale of energies', () => {
+  const rows = Array.from({ length: 60 }, (_, i) => scored(30 * Math.sin(i) + (i % 3 === 0 ? 0 : 12), i % 3 === 0 ? 'unknown' : 'right'));
+  const [known, unknown] = [false, true].map((u) => rows.filter((r) => r.kind === 'class' && Boolean(r.unknown) === u).map((r) => (r.kind === 'class' ? r.logits[0] : 0)));
+  const pairs = known.flatMap((k) => unknown.map((u) => (k > u ? 1 : 0))).reduce((a: number, b) => a + b, 0) / (known.length * unknown.length);
+  near(measure(['auroc'], rows, ['a', 'b'])[0].value, pairs, 2e-3);
+});
+
 test('a metric of another kind is refused', () => {
   assert.throws(() => chooseMetrics(['span-f1'], 'class'), /needs tags predictions/);
   assert.throws(() => chooseMetrics(['nope'], 'class'), /unknown metric/);
