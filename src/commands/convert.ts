@@ -8,12 +8,12 @@ const command: Command = {
   name: 'convert',
   summary: 'change the format of a file',
   description: [
-    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. graft: an adapter in the PEFT layout as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream. jsonl: a table as JSON lines, to be read by people and other programs; bytes come as base64.',
+    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. kohya: an spm graft as other programs take adapters of diffusion models. graft: an adapter in the PEFT layout, or in that of kohya, as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream. jsonl: a table as JSON lines, to be read by people and other programs; bytes come as base64.',
   ],
   operands: { usage: '[FILE]', describe: 'what to convert; default: standard input' },
   options: {
     ...common('model', 'output', 'deps', 'columns'),
-    to: { type: 'string', describe: 'the format that comes out', choices: ['peft', 'graft', 'safetensors', 'arrow', 'jsonl'], required: true },
+    to: { type: 'string', describe: 'the format that comes out', choices: ['peft', 'kohya', 'graft', 'safetensors', 'arrow', 'jsonl'], required: true },
     dtype: { type: 'string', describe: 'cast floats to this type', choices: ['f32', 'f16', 'bf16'] },
     ...common('progress', 'quiet'),
     shardSize: { type: 'string', metavar: 'SIZE', describe: 'largest weight file, e.g. 500MB or 5GB' },
@@ -45,6 +45,7 @@ async function toAdapter(args: Arguments, input: string, dtype: FloatDtype | und
   const read = await readGraft(input);
   const named = args.model ? await asGraftFor(args.model, read) : read;
   const graft = dtype ? castGraft(named, dtype) : named;
+  if (args.to === 'kohya') return writeOutput(args.output, async (out) => (await import('../formats/kohya.js')).writeKohya(out, graft));
   if (args.to === 'graft') return writeOutput(args.output, (out) => writeGraft(out, { ...graft, history: [...graft.history, args.commandLine] }));
   if (!args.output || args.output === '-') throw usageError('--output is missing: an adapter in the PEFT layout is a directory');
   if (isFactored(graft)) await startCompute({ ...args, backend: 'auto' });

@@ -4,6 +4,7 @@ import type { Head } from '../models/model.js';
 import type { Checkpoint } from './checkpoint.js';
 import { bytesOf, decode, type StoredDtype } from './dtype.js';
 import { isDirectory, nameOf, readInput, STDIN } from './input.js';
+import { isKohya, readKohya } from './kohya.js';
 import { isObject, parseObject } from './json.js';
 import type { Output } from './output.js';
 import { readSafetensors, writeSafetensors } from './safetensors.js';
@@ -40,7 +41,7 @@ export interface Graft {
 }
 
 /**
- * Reads a graft: a file, `-` for standard input, or a directory in the PEFT layout.
+ * Reads a graft: a file, `-` for standard input, a directory in the PEFT layout, or a file in the layout of kohya's scripts.
  * @throws GraftError (66) not there, (65) not a graft
  */
 export async function readGraft(path: string): Promise<Graft> {
@@ -49,6 +50,7 @@ export async function readGraft(path: string): Promise<Graft> {
   const bytes = await readInput(path);
   if (bytes.length === 0) throw dataError(`${source}: no graft came in: the input is empty`);
   const { metadata, tensors } = readSafetensors(bytes, source);
+  if (metadata.graft === undefined && isKohya(tensors.keys())) return readKohya(tensors, metadata, source);
   return { ...parseDescription(metadata.graft, source), tensors };
 }
 

@@ -1,5 +1,6 @@
 import type { Head } from '../models/model.js';
 import type { Checkpoint } from './checkpoint.js';
+import { isKohya, kohyaNamed } from './kohya.js';
 import type { Graft } from './graft.js';
 
 /**
@@ -49,6 +50,7 @@ export function headClass(type: string, { task }: Head): string | undefined {
 
 /** The graft with its modules named as in the checkpoint: adapters made on a bare body fit the same body under a head, and back. */
 export function alignNames(graft: Graft, checkpoint: Checkpoint): Graft {
+  if (isKohya(graft.tensors.keys())) return kohyaNamed(graft, checkpoint);
   const { config: { model_type: type } } = checkpoint;
   if (!Object.hasOwn(FAMILIES, type)) return graft;
   const prefixed = isPrefixed(type, checkpoint.names());
