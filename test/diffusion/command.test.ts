@@ -39,6 +39,34 @@ test('generate makes images under prompts and labels, which eval and train read'
   assert.deepEqual(Object.keys(rows(labelled)[0]), ['image', 'label', 'sample']);
 });
 
+test('a concept is erased from the shell: the graft acts on prompts near it, and is merged at a fixed permeability', () => {
+  const spm = join(folder, 'spm.safetensors'), concept = jsonLines(join(folder, 'concept.jsonl'), [{ prompt: 'disc' }]), prompts = jsonLines(join(folder, 'two.jsonl'), [{ prompt: 'disc' }, { prompt: 'ring' }]);
+  const start = must(['init-adapter', '-m', UNET, '--method', 'spm', '--concept', 'disc', '--check-identity']);
+  const erase = (): Buffer => must(['train', '-m', UNET, '-d', concept, '--objective', 'erase', '--steps', '3', '--lr', '0.1', '--sampling-steps', '4', '--anchor-weight', '1', '-q'], start);
+  const graft = erase();
+  assert.deepEqual(erase(), graft);
+  writeFileSync(spm, graft);
+  const draw = (...more: string[]): unknown[] => rows(must(['generate', '-d', prompts, '--method', 'ddim', '--steps', '3', '-q', ...more])).map((r) => r.image);
+  const [plain, erased] = [draw('-m', UNET), draw('-m', UNET, '-g', spm)];
+  assert.notEqual(erased[0], plain[0]);
+  must(['merge', '-m', UNET, '-g', spm, '--permeability', '1', '-q', '-o', join(folder, 'erased')]);
+  const merged = draw('-m', join(folder, 'erased'));
+  const near = (a: unknown, b: unknown): boolean => Buffer.from(a as string, 'base64').every((v, i) => Math.abs(v - Buffer.from(b as string, 'base64')[i]) <= 1);
+  assert.ok(near(merged[0], erased[0]), 'γ = 1 for the concept itself');
+  assert.ok(!near(merged[1], erased[1]), 'less for another');
+});
+
+test('images are projected row by row, in place or beside; 0 steps leave them as they are', () => {
+  const project = (...more: string[]): Record<string, unknown>[] => rows(must(['data', 'diffuse', '-m', UNET, '--steps', '5', '--from', '2', '--down', '2', '-q', SHAPES, ...more]));
+  const beside = project('--into', 'projected'), alone = project('--batch-size', '7');
+  assert.deepEqual(Object.keys(beside[0]).sort(), ['image', 'label', 'projected']);
+  const near = (a: unknown, b: unknown): boolean => Buffer.from(a as string, 'base64').every((v, i) => Math.abs(v - Buffer.from(b as string, 'base64')[i]) <= 1);
+  assert.ok(alone.every((r, i) => near(r.image, beside[i].projected)), 'whatever the batch');
+  assert.ok(beside.some((r) => r.projected !== project('--seed', '1')[0].image));
+  const still = project('--from', '0'), again = rows(must(['data', 'diffuse', '-m', UNET, '--steps', '5', '--from', '0', '--down', '2', '-q'], must(['data', 'diffuse', '-m', UNET, '--steps', '5', '--from', '0', '--down', '2', '-q', SHAPES])));
+  assert.deepEqual(again, still, 'but for the size of the images');
+});
+
 test('what does not go together is said', () => {
   const refused = (status: number, message: RegExp, args: string[]): void => {
     const ran = graft(args);
@@ -50,5 +78,10 @@ test('what does not go together is said', () => {
   refused(64, /--steps 50: it must be a whole number from 1 to 20/, ['generate', '-m', UNET, '-d', prompts, '--method', 'ddim', '-o', join(folder, 'x')]);
   refused(64, /unknown method 'ddim': one of greedy/, ['generate', '-m', tinyDecoder(folder), '-d', prompts, '--method', 'ddim', '-o', join(folder, 'x')]);
   refused(64, /no causal language model and no diffusion model/, ['generate', '-m', join(ROOT, 'fixtures/resnet'), '-d', prompts, '-o', join(folder, 'x')]);
+  refused(64, /--from 9: it must be a whole number up to --steps 5/, ['data', 'diffuse', '-m', UNET, '--steps', '5', '--from', '9', SHAPES, '-o', join(folder, 'x')]);
+  refused(64, /--model is missing: the diffusion model to project with/, ['data', 'diffuse', SHAPES, '-o', join(folder, 'x')]);
+  refused(64, /fixtures\/resnet: this is a resnet-?\w*, no diffusion model/, ['data', 'diffuse', '-m', join(ROOT, 'fixtures/resnet'), SHAPES, '-o', join(folder, 'x')]);
+  refused(64, /--permeability is for routed grafts, not for checkpoints/, ['merge', UNET, UNET, '--permeability', '1', '-o', join(folder, 'x')]);
+  refused(64, /--permeability is for spm grafts; this one is full/, ['merge', '-m', UNET, '-g', START, '--permeability', '1', '-o', join(folder, 'x')]);
   refused(64, /objective classify trains a head for classify; the graft's is for diffusion/, ['train', '-m', UNET, '-d', SHAPES, '-g', START, '--objective', 'classify', '-o', join(folder, 'x')]);
 });
