@@ -6,6 +6,12 @@ KERNEL(256, widen, const void* x, int storage, float* y, Index n) {
   if (i < n) y[i] = loadFloat(x, storage, i);
 }
 
+/** y = x rounded to bf16. */
+KERNEL(256, narrow, const void* x, int storage, uint16_t* y, Index n) {
+  const Index i = threadNumber();
+  if (i < n) y[i] = floatToBf16(loadFloat(x, storage, i));
+}
+
 /** y = x in another storage; to bool: whether it is not zero. */
 KERNEL(256, cast, const void* x, int from, void* y, int to, Index n) {
   const Index i = threadNumber();

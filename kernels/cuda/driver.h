@@ -1,5 +1,5 @@
 // The parts of NVIDIA's libraries that graft calls, declared here so that nothing of CUDA is needed to compile it. They are looked for
-// when the first tensor asks for the GPU (library.cc). Names, types and values are those of cuda.h and nvrtc.h.
+// when the first tensor asks for the GPU (library.cc). Names, types and values are those of cuda.h, nvrtc.h and cublasLt.h.
 #pragma once
 
 #include <cstddef>
@@ -60,6 +60,32 @@ using Handle = void*;  // contexts, modules, functions, streams, events, program
   F(nvrtcGetCUBIN, (Handle program, char* image))                                                                                 \
   F(nvrtcDestroyProgram, (Handle* program))
 
+/** cuBLASLt's descriptors are handles; an algorithm is 64 bytes, and what a heuristic returns of it 96. */
+struct Algorithm { uint64_t data[8]; };
+struct Heuristic { Algorithm algorithm; size_t workspace; int state; float waves; int reserved[4]; };
+
+#define GRAFT_CUDA_BLAS(F)                                                                                                        \
+  F(cublasLtCreate, (Handle* handle))                                                                                             \
+  F(cublasLtMatmulDescCreate, (Handle* operation, int compute, int scaleType))                                                    \
+  F(cublasLtMatmulDescSetAttribute, (Handle operation, int attribute, const void* value, size_t bytes))                           \
+  F(cublasLtMatrixLayoutCreate, (Handle* layout, int type, uint64_t rows, uint64_t columns, int64_t step))                        \
+  F(cublasLtMatrixLayoutSetAttribute, (Handle layout, int attribute, const void* value, size_t bytes))                            \
+  F(cublasLtMatmulPreferenceCreate, (Handle* preference))                                                                         \
+  F(cublasLtMatmulPreferenceSetAttribute, (Handle preference, int attribute, const void* value, size_t bytes))                    \
+  F(cublasLtMatmulPreferenceDestroy, (Handle preference))                                                                         \
+  F(cublasLtMatmulAlgoGetHeuristic, (Handle handle, Handle operation, Handle a, Handle b, Handle c, Handle d, Handle preference,  \
+                                     int wanted, Heuristic* results, int* found))                                                 \
+  F(cublasLtMatmul, (Handle handle, Handle operation, const void* alpha, uint64_t a, Handle layoutA, uint64_t b, Handle layoutB,  \
+                     const void* beta, uint64_t c, Handle layoutC, uint64_t d, Handle layoutD, const Algorithm* algorithm,        \
+                     uint64_t workspace, size_t bytes, Handle stream))
+
+enum { kReal32 = 0, kReal16 = 2, kRealBf16 = 14 };                                                          // cudaDataType
+enum { kCompute32 = 68, kComputeTf32 = 77 };                                                                // cublasComputeType_t
+enum { kTransposeA = 3, kTransposeB = 4, kEpilogue = 7, kBiasPointer = 8 };                                 // of an operation
+enum { kNoEpilogue = 1, kAddBias = 4 };
+enum { kBatchCount = 5, kBatchStep = 6 };                                                                   // of a layout
+enum { kMostWorkspace = 1, kAlignmentA = 5 };                                                               // of a preference; A, B, C, D follow
+
 enum { kNotReady = 600, kOutOfMemory = 2 };                                                                 // CUresult
 enum { kMajor = 75, kMinor = 76, kProcessors = 16, kSharedOptIn = 97 };                                     // CUdevice_attribute
 enum { kMaxDynamicShared = 8 };                                                                             // CUfunction_attribute
@@ -68,11 +94,14 @@ enum { kNonBlocking = 1, kNoTiming = 2 };                                       
 #define GRAFT_CUDA_MEMBER(name, parameters) int(*name) parameters = nullptr;
 struct Driver { GRAFT_CUDA_DRIVER(GRAFT_CUDA_MEMBER) };
 struct Compiler { GRAFT_CUDA_NVRTC(GRAFT_CUDA_MEMBER) };
+struct Blas { GRAFT_CUDA_BLAS(GRAFT_CUDA_MEMBER) };
 #undef GRAFT_CUDA_MEMBER
 
 /** The libraries, loaded at the first call. @throws Error that says what was not found and where it comes from */
 const Driver& driver();
 const Compiler& compiler();
+/** Null where cuBLASLt is not found, or GRAFT_CUBLASLT is `none`: our own kernel multiplies then. */
+const Blas* blas();
 
 /** Of the emulator's driver alone: refuses arguments that are not of the kinds the kernel's parameters are. Null elsewhere. */
 using CheckArguments = int (*)(Handle function, const char* kinds);

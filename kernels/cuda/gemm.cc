@@ -1,15 +1,11 @@
-#include "gemm.h"
+#include "blas.h"
 
 #include <algorithm>
-
-#include "memory.h"
 
 using namespace graft;
 using namespace graft::cuda;
 
 static Kernel gemmKernel("gemm", "gemm");
-
-struct Outputs { Pointer c, add, bias, before; };
 
 static void multiply(Pointer a, Pointer b, const Outputs& o, Pointer pairs, int64_t matrices, const Gemm& g) {
   for (int64_t first = 0; first < matrices; first += 65535)
@@ -19,11 +15,22 @@ static void multiply(Pointer a, Pointer b, const Outputs& o, Pointer pairs, int6
 static Gemm gemm(Call& call, int64_t m, int64_t n, int64_t k, bool transposeA, bool transposeB) {
   if (!call.isFloat(0) || !call.isFloat(1)) fail("matrix product: operands must be floats");
   elements({m, n, k});
-  return {m, n, k, transposeA ? 1 : k, transposeA ? m : 1, transposeB ? 1 : n, transposeB ? k : 1, m * k, k * n, int(call.storage(0)), int(call.storage(1)), -1, 1};
+  return {m, n, k, transposeA ? 1 : k, transposeA ? m : 1, transposeB ? 1 : n, transposeB ? k : 1, m * k, k * n, int(call.storage(0)), int(call.storage(1)), -1, 0, 1, 0};
 }
 
 static void mustHold(Call& call, int i, int64_t matrix, int64_t size) {
   if (matrix < 0 || elements({matrix + 1, size}) > call.count(i)) fail("matrix product: matrix %lld is beyond its operand", static_cast<long long>(matrix));
+}
+
+/** Pairs that go up in equal steps, as one batch; a count of 0 where they do not. */
+static Batch inSteps(const std::vector<int64_t>& pairs, const Gemm& g) {
+  const auto n = int64_t(pairs.size() / 2);
+  if (n == 0) return {0, 0, 0, 0, 0};
+  const int64_t stepA = n > 1 ? pairs[2] - pairs[0] : 0, stepB = n > 1 ? pairs[3] - pairs[1] : 0;
+  for (int64_t i = 1; i < n; i++)
+    if (pairs[size_t(2 * i)] != pairs[0] + i * stepA || pairs[size_t(2 * i + 1)] != pairs[1] + i * stepB) return {0, 0, 0, 0, 0};
+  if (stepA < 0 || stepB < 0 || n > INT32_MAX) return {0, 0, 0, 0, 0};
+  return {n, pairs[0] * g.sizeA, stepA * g.sizeA, pairs[1] * g.sizeB, stepB * g.sizeB};
 }
 
 /** batchMatMul(a, b, out, m, n, k, transposeA, transposeB, offsets) */
@@ -34,8 +41,9 @@ GRAFT_CUDA(batchMatMul) {
   if (pairs.size() % 2) fail("matrix product: pairs of matrices");
   const int64_t count = int64_t(pairs.size() / 2);
   for (size_t i = 0; i < pairs.size(); i++) mustHold(call, i % 2, pairs[i], i % 2 ? g.sizeB : g.sizeA);
-  const Pointer a = call.input(0), b = call.input(1), c = call.outF32(2, elements({count, m, n}));
-  multiply(a, b, {c, {}, {}, {}}, call.sent(pairs.data(), int64_t(pairs.size() * sizeof(Index))), count, g);
+  const Pointer c = call.outF32(2, elements({count, m, n}));
+  if (const Batch batch = inSteps(pairs, g); batch.count && multiplyByBlas(call, {c, {}, {}, {}}, batch, g)) return;
+  multiply(call.input(0), call.input(1), {c, {}, {}, {}}, call.sent(pairs.data(), int64_t(pairs.size() * sizeof(Index))), count, g);
 }
 
 /** product(a, b, out, m, n, k, transposeA, transposeB, alpha, add, bias, activation, before) */
@@ -43,10 +51,12 @@ GRAFT_CUDA(product) {
   const int64_t m = call.integer(3), n = call.integer(4), k = call.integer(5);
   Gemm g = gemm(call, m, n, k, call.flag(6), call.flag(7));
   g.alpha = float(call.number(8));
+  g.narrow = precision() == Precision::Bf16 && (call.buffer(0).frozen() || call.buffer(1).frozen());
   g.activation = int(call.integer(11));
   mustHold(call, 0, 0, g.sizeA);
   mustHold(call, 1, 0, g.sizeB);
-  const Pointer a = call.input(0), b = call.input(1), add = call.f32OrNull(9, m * n), bias = call.f32OrNull(10, n);
+  const Pointer add = call.f32OrNull(9, m * n), bias = call.f32OrNull(10, n);
   const Pointer before = call.none(12) ? Pointer() : call.outF32(12, m * n);
-  multiply(a, b, {call.outF32(2, m * n), add, bias, before}, {}, 1, g);
+  const Outputs o = {call.outF32(2, m * n), add, bias, before};
+  if (!multiplyByBlas(call, o, {}, g)) multiply(call.input(0), call.input(1), o, {}, 1, g);
 }

@@ -8,5 +8,7 @@
 struct Gemm {
   Index m, n, k, rowA, columnA, rowB, columnB, sizeA, sizeB;  // sizes of one matrix of a batch, in elements
   int storageA, storageB, activation;                         // Unary, or -1
+  int narrow;                                                 // operands are rounded to bf16 first
   float alpha;
+  int unused;
 };

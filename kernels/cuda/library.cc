@@ -103,19 +103,38 @@ const Driver& driver() {
   return loaded;
 }
 
+/** 12 where the driver is of CUDA 12's time, which loads nothing of CUDA 13's; else 13, also without a driver. */
+static int generation() {
+  int version = 0;
+  return libcuda() && driver().cuDriverGetVersion(&version) == 0 && version < 13000 ? 12 : 13;
+}
+
+static void* openOfGeneration(const std::string& name) {
+  return openLibrary(generation() == 12 ? std::vector<std::string>{name + ".12"} : std::vector<std::string>{name + ".13", name + ".12"});
+}
+
 const Compiler& compiler() {
   static const Compiler loaded = [] {
-    // A driver loads what compilers up to its own generation make; without one (to compile for elsewhere) any will do.
-    int version = 0;
-    const bool old = libcuda() && driver().cuDriverGetVersion(&version) == 0 && version < 13000;
-    void* library = openLibrary(old ? std::vector<std::string>{"libnvrtc.so.12"} : std::vector<std::string>{"libnvrtc.so.13", "libnvrtc.so.12"});
-    if (!library && old) fail("cuda: libnvrtc.so.12 was not found, which this driver for CUDA %d needs: install CUDA's NVRTC (a toolkit with CUDA_HOME set, or pip install nvidia-cuda-nvrtc-cu12)", version / 1000);
-    if (!library) fail("cuda: libnvrtc.so.13 or .12 was not found: install CUDA's NVRTC (a toolkit with CUDA_HOME set, or pip install nvidia-cuda-nvrtc-cu12)");
+    void* library = openOfGeneration("libnvrtc.so");
+    if (!library) fail("cuda: libnvrtc.so.%s was not found: install CUDA's NVRTC (a toolkit with CUDA_HOME set, or pip install nvidia-cuda-nvrtc-cu12)", generation() == 12 ? "12" : "13 or .12");
     Compiler c;
 #undef BIND
 #define BIND(name, parameters) bind(library, #name, c.name);
     GRAFT_CUDA_NVRTC(BIND)
     return c;
+  }();
+  return loaded;
+}
+
+const Blas* blas() {
+  static const Blas* const loaded = []() -> const Blas* {
+    void* library = environment("GRAFT_CUBLASLT") == "none" ? nullptr : openOfGeneration("libcublasLt.so");
+    if (!library) return nullptr;
+    auto* b = new Blas();
+#undef BIND
+#define BIND(name, parameters) bind(library, #name, b->name);
+    GRAFT_CUDA_BLAS(BIND)
+    return b;
   }();
   return loaded;
 }

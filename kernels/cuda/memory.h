@@ -25,10 +25,20 @@ struct Mirror {
   int64_t bytes = 0;
   bool onHost = false, onDevice = false;  // who has the values; nobody, as long as they are not set
   bool weight = false;                    // of a mapped file: the GPU's copy is kept beside it
+  cuda::Pointer narrowed;                 // of a float32 weight, its values in bf16
+  int64_t narrowedBytes = 0;
   Mirror() = default;
   ~Mirror() {
+    forget();
+    cuda::release(narrowed, narrowedBytes);
+    cuda::counters().weights -= narrowedBytes;
+  }
+  /** Gives the GPU's copy up; the host has the values. */
+  void forget() {
     cuda::release(pointer, bytes);
-    if (weight) cuda::counters().weights -= bytes;
+    if (weight && pointer) cuda::counters().weights -= bytes;
+    pointer = {};
+    onDevice = false;
   }
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;

@@ -43,12 +43,14 @@ async function startCpu({ threads, precision }: BackendOptions): Promise<boolean
 }
 
 /** @throws Error where the addon, the driver, NVRTC or a GPU is missing */
-async function startCuda({ threads }: BackendOptions): Promise<void> {
+async function startCuda({ threads, precision = 'f32', warn }: BackendOptions): Promise<void> {
   const addon = native();
   if (!addon) throw new Error("backend 'cuda' needs the native addon, which was not built: install a C++ compiler and run `npm run build`");
   if (threads) addon.threads(threads);
   const { GraftCudaBackend } = await import('./cuda.js');
-  const backend = tf.findBackend('graft-cuda') ?? new GraftCudaBackend(addon);
+  const running = tf.findBackend('graft-cuda') as InstanceType<typeof GraftCudaBackend> | null, backend = running ?? new GraftCudaBackend(addon);
+  backend.usePrecision(precision);
+  if (!running && !backend.multipliesFast) warn?.('cuBLASLt was not found (a CUDA toolkit with CUDA_HOME set, or pip install nvidia-cublas-cu12, has it); matrix products are slower without it');
   await startOurs('graft-cuda', () => backend);
 }
 

@@ -38,6 +38,16 @@ export class GraftCudaBackend extends GraftBackend {
     super('graft-cuda', cudaFunctions(addon));
   }
 
+  /** Whether matrix products go through cuBLASLt, and not through our own kernel. */
+  get multipliesFast(): boolean {
+    return this.addon['cuda:blas']() === 1;
+  }
+
+  /** How operands go into matrix products; sums are float32. */
+  usePrecision(precision: 'f32' | 'bf16'): void {
+    this.addon['cuda:precision'](precision === 'bf16' ? 2 : 0);
+  }
+
   /** Lets other work run while the GPU gets there. */
   override async read(dataId: object): Promise<tf.backend_util.BackendValues> {
     const { handle, dtype } = this.data.get(dataId);

@@ -19,10 +19,12 @@ const SHARED = ['bidiagonalise', 'binaryOp', 'count', 'destroy', 'doubleMatMul',
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
-for (const name of ['backend', 'elementwise', 'reduce', 'shape', 'fused-rows', 'dropout', 'optimise', 'put-rows', 'residual', 'matmul', 'linear', 'low-rank', 'attention', 'conv', 'batch-norm', 'pool',
-  'augment', 'tape']) {
-  test(`on graft-cuda: ${name}`, { skip }, () => {
-    const env = emulated(folder, { GRAFT_TEST_BACKEND: 'cuda', GRAFT_CUDA_EXACT: '1' });
+const AGAIN = ['backend', 'elementwise', 'reduce', 'shape', 'fused-rows', 'dropout', 'optimise', 'put-rows', 'residual', 'matmul', 'linear', 'low-rank', 'attention', 'conv', 'batch-norm', 'pool', 'augment', 'tape'];
+const OWN_PRODUCTS = ['matmul', 'linear', 'low-rank'];
+
+for (const [name, how, more] of [...AGAIN.map((name) => [name, '', {}] as const), ...OWN_PRODUCTS.map((name) => [name, ', without cuBLASLt', { GRAFT_CUBLASLT: 'none' }] as const)]) {
+  test(`on graft-cuda: ${name}${how}`, { skip }, () => {
+    const env = emulated(folder, { GRAFT_TEST_BACKEND: 'cuda', GRAFT_CUDA_EXACT: '1', ...more });
     delete env.NODE_TEST_CONTEXT; // or the inner runner would report to the outer one
     const run = spawnSync(process.execPath, ['--test', '--test-reporter=tap', join(here, `${name}.test.js`)], { encoding: 'utf8', env });
     assert.equal(run.status, 0, failures(run.stdout) + run.stderr);
@@ -103,6 +105,30 @@ test('a native function without a kernel on the GPU runs on the host, on memory 
     for (let step = 1; step < 3; step++) adamwStep(p, tf.neg(y), zero(), zero(), { lr: 1, beta1: 0, beta2: 0, epsilon: 0, weightDecay: 0, step });
     console.log(JSON.stringify([[...y.dataSync()], [...tf.mul(p, 2).dataSync()], fallbackCounts()]));`, emulated(folder));
   assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), [[1, 1], [4, 4], { 'host:softmax': 1, 'host:adamw': 2 }]);
+});
+
+test('bf16: operands of products with frozen weights are rounded, nothing else; the weight is kept in bf16 alone', { skip }, () => {
+  for (const library of ['', 'none']) {
+    const { stdout, stderr } = script(`
+      const { useBackend, tf, linear, openMapped } = await import(SRC + 'index.js'), { writeFileSync } = await import('node:fs');
+      const lines = [];
+      await useBackend('cuda', { precision: 'bf16', warn: (line) => lines.push(line) });
+      const wave = (n, step) => Float32Array.from({ length: n }, (_, i) => Math.sin(i * step)), [rows, width, out] = [5, 24, 9];
+      const path = process.env.XDG_CACHE_HOME + '/w', w = wave(out * width, 0.37), x = wave(rows * width, 0.11), round = (a) => {
+        const bits = new Uint32Array(Float32Array.from(a).buffer).map((u) => (u + 0x7fff + (u >>> 16 & 1)) & 0xffff0000);
+        return new Float32Array(bits.buffer);
+      };
+      writeFileSync(path, w);
+      const W = openMapped(path).tensor(0, [out, width], 'F32'), weights = () => tf.backend().memory().packed;
+      const product = (u, v) => Array.from({ length: rows * out }, (_, i) => { let s = 0; for (let k = 0; k < width; k++) s += u[Math.floor(i / out) * width + k] * v[(i % out) * width + k]; return s; });
+      const far = (t, want) => Math.max(...t.dataSync().map((y, i) => Math.abs(y - want[i])));
+      const X = tf.tensor2d(x, [rows, width]), first = far(linear(X, W), product(round(x), round(w))), kept = weights();
+      linear(X, W);
+      const fresh = far(linear(X, tf.tensor2d(w, [out, width])), product(x, w));
+      console.log(JSON.stringify({ first: first < 1e-5, fresh: fresh < 1e-5, differs: far(linear(X, W), product(x, w)) > 1e-4, kept: [kept, weights()], lines: lines.length }));`, emulated(folder, { GRAFT_CUBLASLT: library }));
+    const kept = library ? 24 * 9 * 4 : 24 * 9 * 2;
+    assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), { first: true, fresh: true, differs: true, kept: [kept, kept], lines: library ? 1 : 0 });
+  }
 });
 
 test('reads do not hold up other work and give the values of their time', { skip }, () => {
