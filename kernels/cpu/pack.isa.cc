@@ -69,16 +69,16 @@ struct Pairs {
 
   /** n values along memory as bf16. */
   static void narrow(const void* x, int storage, int64_t n, uint16_t* out) {
-    if (storage == 4) return (void)__builtin_memcpy(out, x, size_t(n) * 2);
+    if (storage == 4) return (void)__builtin_memcpy(out, x, n * 2);
     int64_t i = 0;
     for (; i < n; i += kLanes) {
       const int64_t left = n - i < kLanes ? n - i : kLanes;
       float wide[kLanes] = {};
       if (storage == 3) f16ToFloat(static_cast<const uint16_t*>(x) + i, wide, left);
       else if (left == kLanes) store(wide, load(static_cast<const float*>(x) + i));
-      else __builtin_memcpy(wide, static_cast<const float*>(x) + i, size_t(left) * 4);
+      else __builtin_memcpy(wide, static_cast<const float*>(x) + i, left * 4);
       const vh y = __builtin_convertvector(rounded(load(wide)) >> 16, vh);
-      __builtin_memcpy(out + i, &y, size_t(left) * 2);
+      __builtin_memcpy(out + i, &y, left * 2);
     }
   }
 

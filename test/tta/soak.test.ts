@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Binary, makeData, Schema } from 'apache-arrow';
@@ -56,13 +57,18 @@ async function tta(options: readonly string[], parts: readonly string[], killAft
   }, 100);
   const killed = once(child.stdin, 'error').catch(() => {}); // writing to the dead
   for (const path of parts) {
-    for (const chunk of chunks(readFileSync(path))) if (!child.stdin.write(chunk)) await Promise.race([new Promise((go) => { child.stdin.once('drain', go); }), killed, closed]);
+    for (const chunk of chunks(readFileSync(path))) if (!child.stdin.write(chunk)) await Promise.race([drained(child.stdin), killed, closed]);
   }
   child.stdin.end();
   const [status] = await closed;
   clearInterval(timer);
   return { status, memory, seconds: seconds() };
 }
+
+const drained = (stream: Writable): Promise<void> => new Promise((go) => {
+  stream.removeAllListeners('drain');
+  stream.once('drain', go);
+});
 
 function* chunks(bytes: Buffer): Generator<Buffer> {
   for (let i = 0; i < bytes.length; i += 1 << 16) yield bytes.subarray(i, i + (1 << 16));
