@@ -43,13 +43,13 @@ const labelShift: Wrapper = {
 };
 
 function around(method: TtaMethod, source: Source, config: Config, seed: number, prepared: ReadonlyMap<string, Tensor>): ReturnType<TtaMethod['start']> {
-  const C = source.classes, own = new Map([...prepared].filter(([n]) => n.startsWith('lsa.'))), ofSource = [...own.get('lsa.prior')!.dataSync()];
+  const C = source.classes, part = (lsa: boolean) => new Map([...prepared].filter(([n]) => n.startsWith('lsa.') === lsa)), own = part(true), ofSource = [...own.get('lsa.prior')!.dataSync()];
   let prior = floored(Array<number>(C).fill(1 / C)), correction!: Correction;
   const change: Method = {
     name: 'label-shift', summary: '', paper: null, options: {}, params: () => [], sites: (model) => model.sites.filter(isHead).slice(-1),
     change: ({ x, base }) => corrected(x, base, correction),
   };
-  const host = method.start(source.with(change), config, seed, prepared);
+  const host = method.start(source.with(change), config, seed, method.prepare && part(false));
   return {
     ...host,
     step(x, others) {

@@ -64,6 +64,15 @@ test('an adapter that has learnt nothing leaves every host as it is; one that ha
   tf.dispose(batches);
 });
 
+test('what the host learns beforehand is its own: eata inside an adapter that has learnt nothing is eata', async () => {
+  const batches = [1, 2, 3].map((seed) => pixels(images(6, seed))), config = { lr: 0.01, margin: 1, similarity: 2, lambda: 100 };
+  const { prepared, start } = await wrapped('eata', { ...config, lsaLr: 0, lsaSteps: 1 }), a = start();
+  const bare = await at.start('eata', config, { prepared: new Map([...prepared].filter(([n]) => !n.startsWith('lsa.'))) });
+  for (const x of batches) assert.ok(maxDifference(step(a, x), step(bare, x)) < 1e-4);
+  [a, bare].forEach((x) => x.dispose());
+  tf.dispose([...prepared.values(), ...batches]);
+});
+
 test('with a decay of 0 the estimate is the mean prediction of the last batch; it is state that moves to a fresh start', async () => {
   const { prepared, start } = await wrapped('tent', { lr: 0.01, priorDecay: 0, lsaSteps: 5, lsaLr: 0.05 });
   const [x, y] = [1, 2].map((seed) => pixels(images(6, seed))), before = tf.memory().numTensors;
