@@ -99,7 +99,7 @@ test('what routed grafts cannot do is said', () => {
   assert.match(failure(['merge', '-g', start, '--task', 'a', '--average', '-o', at('m')])[1], /--task and --average exclude each other/);
   assert.match(failure(['merge', model, model, '--average', '-o', at('m')])[1], /--average is for routed grafts, not for checkpoints/);
   assert.match(failure(['merge', '-g', start, '--new-task', 'a', '--average', '-o', at('m')])[1], /--average and --new-task exclude each other/);
-  assert.match(failure(['merge', model, model, '--new-task', 'a', '-o', at('m')])[1], /--average is for routed grafts, not for checkpoints/);
+  assert.match(failure(['merge', model, model, '--new-task', 'a', '-o', at('m')])[1], /--new-task is for routed grafts, not for checkpoints/);
   assert.match(failure(['merge', '-g', start, '-g', start, '-o', at('m')])[1], /poly grafts cannot be added up/);
   assert.deepEqual(failure(['merge', '-g', fresh('lora'), '--new-task', 'a', '-o', at('m')]), [64, 'graft merge: --new-task is for poly grafts; this one is lora\n']);
 });
