@@ -7,7 +7,8 @@ import lora from '../../src/adapters/lora.js';
 import spm from '../../src/adapters/spm.js';
 import { weightDelta } from '../../src/adapters/low-rank.js';
 import { permeability } from '../../src/diffusion/permeability.js';
-import type { Graft } from '../../src/formats/graft.js';
+import { loadTensor, type Graft } from '../../src/formats/graft.js';
+import spmFactors from '../../src/merging/spm-factors.js';
 import { permeable } from '../../src/merging/unroute.js';
 import type { NoiseBatch } from '../../src/models/model.js';
 import type { Pass, Site } from '../../src/models/site.js';
@@ -71,6 +72,22 @@ describe('spm', () => {
     await assert.rejects(merged(b, [graft]), /a spm graft cannot be merged: how much of it acts depends on the prompt; graft merge --permeability G fixes that/);
     assert.ok(maxDifference(logits(b, [], {}, b.batch, await merged(b, [permeable(graft, 0.3)])), logits(b, [active(b, spm, permeable(graft, 0.3))])) < 1e-4);
     assert.throws(() => permeable(fresh(b, lora), 1), /--permeability is for spm grafts; this one is lora/);
+    b.checkpoint.close();
+  });
+});
+
+describe('spm-factors', () => {
+  test('adds up u and v each times γ: γ² of each graft and products across', async () => {
+    const b = await bench('unet-attends'), [first, second] = ['red', 'blue'].map((c, i) => randomised(fresh(b, spm, { concept: [c] }), 0.2 + 0.1 * i)), gammas = [1, 0.5];
+    const one = spmFactors.grafts!([first, second], gammas, {}), site = b.model.sites.find((s) => s.name.endsWith('attn2.to_v'))!;
+    const vectors = (g: Graft): { u: number[]; v: number[] } => ({ u: [...loadTensor('u', g.tensors.get(`${site.name}.lora_up.weight`)!).dataSync()], v: [...loadTensor('v', g.tensors.get(`${site.name}.lora_down.weight`)!).dataSync()] });
+    const [p, q, sum] = [first, second, one].map(vectors);
+    const expected = p.u.flatMap((_, i) => p.v.map((__, j) => (gammas[0] * p.u[i] + gammas[1] * q.u[i]) * (gammas[0] * p.v[j] + gammas[1] * q.v[j])));
+    assert.ok(maxDifference(sum.u.flatMap((u) => sum.v.map((v) => u * v)), expected) < 1e-6);
+    assert.deepEqual([one.config.concept, one.config.permeability], [['red', 'blue'], 1]);
+    assert.throws(() => spmFactors.grafts!([first, fresh(b, lora)], gammas, {}), /--method spm-factors takes spm grafts; one is lora/);
+    assert.throws(() => spmFactors.grafts!([first, fresh(b, spm, { rank: 2 })], gammas, {}), /the grafts differ in modules, rank or alpha/);
+    assert.throws(() => spmFactors.merge({} as never, {}), /--method spm-factors makes one graft of spm grafts/);
     b.checkpoint.close();
   });
 });
