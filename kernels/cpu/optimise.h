@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core.h"
 #include "dispatch.h"
 
 namespace graft {
@@ -10,6 +11,12 @@ namespace graft {
 /** decay: 1 - lr·λ; rootScale: 1/√(1 - β₂ᵗ); stepSize: lr/(1 - β₁ᵗ). */
 struct AdamW { float gradScale, beta1, beta2, oneLessBeta2, decay, rootScale, epsilon, stepSize; };
 struct Sgd { float gradScale, lr, momentum, weightDecay; bool nesterov, first; };
+
+/** From gradScale, lr, β₁, β₂, ε, λ, t. */
+constexpr int64_t kAdamWNumbers = 7;
+AdamW adamwOf(const double* numbers);
+/** Argument 1 of the export: so many numbers for each tensor. @throws where there are not */
+const double* adamwNumbers(const Args& args, size_t tensors);
 
 GRAFT_VARIANTS(void, adamwLoop, (float* param, const float* grad, float* m, float* v, int64_t n, AdamW o))
 /** momentum may be null. */

@@ -1,7 +1,6 @@
 #include "optimise.h"
 
-#include <cmath>
-
+#include "../cpu/optimise.h"
 #include "memory.h"
 
 using namespace graft;
@@ -9,14 +8,26 @@ using namespace graft::cuda;
 
 static Kernel adamwKernel("optimise", "adamw"), sgdKernel("optimise", "sgd");
 
-/** adamw(param, grad, m, v, gradScale, lr, beta1, beta2, epsilon, weightDecay, step) */
+/** adamw(handles, numbers) */
 GRAFT_CUDA(adamw) {
-  const int64_t n = call.count(0);
-  const Pointer grad = call.f32(1, n), param = call.outF32(0, n), m = call.outF32(2, n), v = call.outF32(3, n);
-  const double lr = call.number(5), beta1 = call.number(6), beta2 = call.number(7), step = call.number(10);
-  const AdamWStep o = {float(call.number(4)), float(beta1), float(beta2), float(1 - beta2), float(1 - lr * call.number(9)),
-                       float(1 / std::sqrt(1 - std::pow(beta2, step))), float(call.number(8)), float(lr / (1 - std::pow(beta1, step)))};
-  launch(adamwKernel, {blocks(n, 256)}, 256, 0, param, grad, m, v, o, Index(n));
+  const auto handles = call.ints(0);
+  if (handles.size() % 4) fail("adamw: four buffers a tensor, not %zu in all", handles.size());
+  const double* numbers = adamwNumbers(call, handles.size() / 4);
+  std::vector<AdamWTensor> tensors;
+  int64_t total = 0;
+  for (size_t t = 0; t < handles.size(); t += 4) {
+    const auto buffer = [&](size_t i) -> Buffer& { return graft::buffer(int32_t(handles[t + i])); };
+    const int64_t n = buffer(0).count;
+    for (size_t i = 0; i < 4; i++)
+      if (buffer(i).storage != Storage::F32 || buffer(i).count != n || (i != 1 && buffer(i).frozen())) fail("adamw: tensor %zu is not writable float32 of %lld elements throughout", t / 4, static_cast<long long>(n));
+    if (n == 0) continue;
+    const auto at = [&](size_t i) { return Index(toDevice(buffer(i), i != 1).address); };
+    const AdamW o = adamwOf(numbers + t / 4 * kAdamWNumbers);
+    tensors.push_back({at(0), at(1), at(2), at(3), n, total, {o.gradScale, o.beta1, o.beta2, o.oneLessBeta2, o.decay, o.rootScale, o.epsilon, o.stepSize}});
+    total += blocks(n, kPerBlock);
+  }
+  if (tensors.empty()) return;
+  launch(adamwKernel, {total}, 256, 0, call.sent(tensors.data(), int64_t(tensors.size() * sizeof(AdamWTensor))), int(tensors.size()));
 }
 
 /** sgd(param, grad, momentum, gradScale, lr, momentumFactor, weightDecay, nesterov, step): momentum -1 for none. */

@@ -1,13 +1,25 @@
 #include "device.cuh"
 #include "optimise.h"
 
-KERNEL(256, adamw, float* param, const float* grad, float* m, float* v, AdamWStep o, Index n) {
-  const Index i = threadNumber();
-  if (i >= n) return;
-  const float g = grad[i] * o.gradScale, mean = m[i] * o.beta1 + g * (1 - o.beta1), square = v[i] * o.beta2 + g * g * o.oneLessBeta2;
-  m[i] = mean;
-  v[i] = square;
-  param[i] = param[i] * o.decay - mean / (sqrtf(square) * o.rootScale + o.epsilon) * o.stepSize;
+/** All tensors of a step in one launch: a block looks for the one it belongs to. */
+KERNEL(256, adamw, const AdamWTensor* tensors, int count) {
+  int low = 0;
+  for (int high = count; high - low > 1;) {
+    const int middle = (low + high) / 2;
+    if (tensors[middle].firstBlock <= Index(blockIdx.x)) low = middle;
+    else high = middle;
+  }
+  const AdamWTensor& t = tensors[low];
+  const AdamWStep o = t.step;
+  float *param = reinterpret_cast<float*>(t.param), *m = reinterpret_cast<float*>(t.m), *v = reinterpret_cast<float*>(t.v);
+  const float* grad = reinterpret_cast<const float*>(t.grad);
+  const Index begin = (blockIdx.x - t.firstBlock) * kPerBlock, end = begin + kPerBlock < t.n ? begin + kPerBlock : t.n;
+  for (Index i = begin + threadIdx.x; i < end; i += 256) {
+    const float g = grad[i] * o.gradScale, mean = m[i] * o.beta1 + g * (1 - o.beta1), square = v[i] * o.beta2 + g * g * o.oneLessBeta2;
+    m[i] = mean;
+    v[i] = square;
+    param[i] = param[i] * o.decay - mean / (sqrtf(square) * o.rootScale + o.epsilon) * o.stepSize;
+  }
 }
 
 KERNEL(256, sgd, float* param, const float* grad, float* momentum, SgdStep o, Index n) {

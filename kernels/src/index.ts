@@ -25,7 +25,7 @@ export { logSoftmax, softmax } from './ops/softmax.js';
 export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';
 export { dropout, dropoutMask, type Mask as DropoutMask } from './ops/dropout.js';
 export { augmentImages, type Augmentation, type Colour } from './ops/augment.js';
-export { adamwStep, sgdStep, sumOfSquares, type AdamWOptions, type SgdOptions } from './ops/optimise.js';
+export { adamwStep, adamwSteps, sgdStep, sumOfSquares, type AdamWOptions, type AdamWStep, type SgdOptions } from './ops/optimise.js';
 export { svd, randomizedSvd, type Svd } from './linalg/svd.js';
 export { matMul as matMulDouble } from './linalg/dense.js';
 export { topSvd } from './linalg/top-svd.js';

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { adamwStep, openMapped, sgdStep, sumOfSquares, tf } from '../src/index.js';
+import { adamwStep, adamwSteps, openMapped, sgdStep, sumOfSquares, tf } from '../src/index.js';
 import { agrees, BACKEND, random, skip, start } from './against.js';
 
 before(start);
@@ -24,6 +24,19 @@ test('AdamW and SGD steps are those of the reference', { skip }, () => {
   agrees('AdamW', after((p, g, [m, v], step) => adamwStep(p, g, m, v, { ...adam, step }, 0.7)), inputs, { tolerance: 1e-5 });
   for (const [momentum, nesterov] of [[0, false], [0.9, false], [0.9, true]] as const)
     agrees(`SGD ${momentum} ${nesterov}`, after((p, g, [m], step) => sgdStep(p, g, m, { lr: 0.1, momentum, nesterov, weightDecay: 0.01, step }, 0.7)), inputs, { tolerance: 1e-5 });
+});
+
+test('many tensors of different sizes, rates and ages take their AdamW steps together', { skip }, () => {
+  const sizes = [1, 1024, 0, 3001, 7];
+  agrees('AdamW of many', (...t) => {
+    const all = sizes.map((_, i) => ({
+      param: tf.variable(t[i]), grad: t[i + sizes.length], m: tf.variable(tf.mul(t[i], 0.1)), v: tf.variable(tf.square(t[i])), gradScale: 0.5,
+      options: { lr: 0.1 / (i + 1), beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.01 * i, step: i + 1 },
+    }));
+    adamwSteps(all);
+    adamwSteps([]);
+    return all.flatMap(({ param, m, v }) => [param, m, v].map((x) => tf.clone(x)));
+  }, [...sizes.map((n) => random([n])), ...sizes.map((n) => random([n], 'float32', 0.3))], { tolerance: 1e-5 });
 });
 
 test('a step changes neither tensors that share the memory of the variable nor mapped weights', { skip }, () => {

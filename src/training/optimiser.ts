@@ -1,4 +1,4 @@
-import { adamwStep, scoped, sgdStep, tf, type Tensor, type Variable } from '@graft/kernels';
+import { adamwSteps, scoped, sgdStep, tf, type AdamWStep, type Tensor, type Variable } from '@graft/kernels';
 
 export interface OptimiserOptions {
   kind: 'adamw' | 'sgd';
@@ -35,18 +35,16 @@ export class Optimiser {
 
   /** @param gradScale multiplies every gradient (clipping). */
   step(params: ReadonlyMap<string, TrainedParam>, grads: ReadonlyMap<string, Tensor>, lr: number, gradScale: number): void {
+    const { kind, beta1, beta2, epsilon, momentum, nesterov } = this.options, together: AdamWStep[] = [];
     for (const [name, param] of params) {
       const grad = grads.get(name);
-      if (grad) this.update(param, grad, this.state(name, param.variable), (param.lr ?? lr) * param.lrScale, gradScale);
+      if (!grad) continue;
+      const { variable } = param, state = this.state(name, variable), [m, v] = state.moments;
+      const common = { lr: (param.lr ?? lr) * param.lrScale, weightDecay: param.decay ? this.options.weightDecay : 0, step: ++state.steps };
+      if (kind === 'adamw') together.push({ param: variable, grad, m, v, options: { ...common, beta1, beta2, epsilon }, gradScale });
+      else sgdStep(variable, grad, m ?? variable, { ...common, momentum, nesterov }, gradScale);
     }
-  }
-
-  private update({ variable, decay }: TrainedParam, grad: Tensor, state: ParamState, lr: number, gradScale: number): void {
-    const { kind, beta1, beta2, epsilon, momentum, nesterov } = this.options;
-    const weightDecay = decay ? this.options.weightDecay : 0;
-    const step = ++state.steps;
-    if (kind === 'adamw') adamwStep(variable, grad, state.moments[0], state.moments[1], { lr, beta1, beta2, epsilon, weightDecay, step }, gradScale);
-    else sgdStep(variable, grad, state.moments[0] ?? variable, { lr, momentum, nesterov, weightDecay, step }, gradScale);
+    adamwSteps(together);
   }
 
   private state(name: string, like: Tensor): ParamState {

@@ -4,9 +4,10 @@ import { defineKernel } from '../backend.js';
 
 type Scaled<O> = O & { gradScale: number };
 
-defineKernel<Scaled<AdamWOptions>>('GraftAdamW', ({ inputs: { param, grad, m, v }, attrs: o, backend }) => {
-  const [p, g, first, second] = [param, grad, m, v].map((t) => backend.handle(t));
-  backend.native.adamw(p, g, first, second, o.gradScale, o.lr, o.beta1, o.beta2, o.epsilon, o.weightDecay, o.step);
+/** Inputs: param, grad, m, v of each tensor in turn. */
+defineKernel<{ steps: readonly Scaled<AdamWOptions>[] }>('GraftAdamW', ({ inputs, attrs: { steps }, backend }) => {
+  const numbers = steps.flatMap((o) => [o.gradScale, o.lr, o.beta1, o.beta2, o.epsilon, o.weightDecay, o.step]);
+  backend.native.adamw(Object.values(inputs).map((t) => backend.handle(t)), Float64Array.from(numbers));
   return [];
 });
 

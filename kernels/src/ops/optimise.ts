@@ -4,16 +4,27 @@ import { hasKernel, isFrozen, runKernel } from '../fused.js';
 export interface AdamWOptions { lr: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; /** 1 at the first step. */ step: number }
 export interface SgdOptions { lr: number; momentum: number; nesterov: boolean; weightDecay: number; /** 1 at the first step. */ step: number }
 
+/** What one AdamW step changes, and how; `gradScale` multiplies the gradient first (clipping). */
+export interface AdamWStep { param: tf.Variable; grad: tf.Tensor; m: tf.Variable; v: tf.Variable; options: AdamWOptions; gradScale: number }
+
 /**
- * One AdamW step (Loshchilov & Hutter, 2019, decoupled decay, as in PyTorch): `param`, `m` and `v` are updated in place.
- * `gradScale` multiplies the gradient first (clipping).
+ * One AdamW step (Loshchilov & Hutter, 2019, decoupled decay, as in PyTorch) of each tensor: `param`, `m` and `v` are updated in place.
+ * Where the backend has a kernel, it goes through all of them at once.
  */
-export function adamwStep(param: tf.Variable, grad: tf.Tensor, m: tf.Variable, v: tf.Variable, o: AdamWOptions, gradScale = 1): void {
-  if (hasKernel('GraftAdamW')) {
-    for (const variable of [param, m, v]) own(variable);
-    runKernel<tf.Tensor[]>('GraftAdamW', { param, grad, m, v }, { ...o, gradScale });
-    return;
-  }
+export function adamwSteps(steps: readonly AdamWStep[]): void {
+  if (steps.length === 0) return;
+  if (!hasKernel('GraftAdamW')) return steps.forEach(referenceStep);
+  for (const { param, m, v } of steps) for (const variable of [param, m, v]) own(variable);
+  const inputs = Object.fromEntries(steps.flatMap(({ param, grad, m, v }, i) => [param, grad, m, v].map((t, k) => [`${i}.${k}`, t])));
+  runKernel<tf.Tensor[]>('GraftAdamW', inputs, { steps: steps.map(({ options, gradScale }) => ({ ...options, gradScale })) });
+}
+
+/** The same for one tensor. */
+export function adamwStep(param: tf.Variable, grad: tf.Tensor, m: tf.Variable, v: tf.Variable, options: AdamWOptions, gradScale = 1): void {
+  adamwSteps([{ param, grad, m, v, options, gradScale }]);
+}
+
+function referenceStep({ param, grad, m, v, options: o, gradScale }: AdamWStep): void {
   tf.tidy(() => {
     const g = tf.mul(grad, gradScale);
     m.assign(tf.add(tf.mul(m, o.beta1), tf.mul(g, 1 - o.beta1)));
