@@ -26,26 +26,38 @@ function sparsePart(W: Float64Array, m: number, n: number, N: number, rng: Rng):
   let V: Float64Array = Float64Array.from({ length: n }, () => rng.normal());
   let best: Float64Array = W, entries = Infinity;
   const rounds = Math.max(1, Math.min(OUTER, Math.floor((0.65 * Math.min(m, n)) / GROWTH)));
+  const D = new Float64Array(m * n);
   for (let round = 0; round < rounds; round++) {
-    let S: Float64Array = new Float64Array(m * n), left = W;
+    const S = new Float64Array(m * n), k = V.length / n;
+    let now = 0;
     for (let inner = 0; inner < INNER; inner++) {
-      const k = V.length / n;
-      const D = W.map((w, i) => w - S[i]);
-      const Vt = Float64Array.from({ length: V.length }, (_, i) => V[(i % k) * n + Math.floor(i / k)]);
-      const { Q, k: kept } = qr(matMulDouble(D, Vt, m, n, k), m, k);
+      for (let i = 0; i < D.length; i++) D[i] = W[i] - S[i];
+      const { Q, k: kept } = qr(matMulDouble(D, transposed(V, k, n), m, n, k), m, k);
       V = matMulDouble(Q, D, kept, m, n, true);
       const UV = matMulDouble(Q, V, m, kept, n);
-      left = W.map((w, i) => w - UV[i]);
-      S = left.map((x) => Math.sign(x) * Math.max(0, Math.abs(x) - THRESHOLD));
+      now = 0;
+      for (let i = 0; i < D.length; i++) {
+        const left = W[i] - UV[i];
+        S[i] = left > THRESHOLD ? left - THRESHOLD : left < -THRESHOLD ? left + THRESHOLD : 0;
+        D[i] = left - S[i];
+        if (S[i] !== 0) now++;
+      }
     }
-    const now = S.reduce((count, x) => count + (x !== 0 ? 1 : 0), 0);
     if (now > entries || now < N) break;
     [best, entries] = [S, now];
-    const { R, k } = qr(left.map((x, i) => x - S[i]), m, n);
-    const grown = new Float64Array(V.length + Math.min(GROWTH, k) * n);
+    // The first rows of the R of D come of its first columns.
+    const g = Math.min(GROWTH, m, n), { Q } = qr(Float64Array.from({ length: m * g }, (_, i) => D[Math.floor(i / g) * n + (i % g)]), m, g);
+    const grown = new Float64Array(V.length + g * n);
     grown.set(V);
-    grown.set(R.subarray(0, Math.min(GROWTH, k) * n), V.length);
+    grown.set(matMulDouble(Q, D, g, m, n, true), V.length);
     V = grown;
   }
   return best;
+}
+
+/** [k, n] as [n, k]. */
+function transposed(V: Float64Array, k: number, n: number): Float64Array {
+  const T = new Float64Array(V.length);
+  for (let i = 0; i < k; i++) for (let j = 0; j < n; j++) T[j * k + i] = V[i * n + j];
+  return T;
 }
