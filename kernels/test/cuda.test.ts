@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { native } from '../src/native.js';
+import { AGAIN } from './again.js';
 import { emulated, emulator, script } from './emulator.js';
 
 const found = emulator();
@@ -19,7 +20,6 @@ const SHARED = ['bidiagonalise', 'binaryOp', 'count', 'destroy', 'doubleMatMul',
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
-const AGAIN = ['backend', 'elementwise', 'reduce', 'shape', 'fused-rows', 'dropout', 'optimise', 'put-rows', 'residual', 'matmul', 'linear', 'low-rank', 'attention', 'conv', 'batch-norm', 'pool', 'augment', 'tape'];
 const OWN_PRODUCTS = ['matmul', 'linear', 'low-rank'];
 
 for (const [name, how, more] of [...AGAIN.map((name) => [name, '', {}] as const), ...OWN_PRODUCTS.map((name) => [name, ', without cuBLASLt', { GRAFT_CUBLASLT: 'none' }] as const)]) {
