@@ -16,7 +16,7 @@ const at = (name: string): string => join(folder, name);
 /** An encoder whose files take long enough to write that a signal meets them half way. */
 const CONFIG = {
   architectures: ['BertModel'], model_type: 'bert', hidden_act: 'gelu', hidden_size: 256, initializer_range: 0.1, intermediate_size: 1024, layer_norm_eps: 1e-12,
-  max_position_embeddings: 32, num_attention_heads: 4, num_hidden_layers: 4, pad_token_id: 0, type_vocab_size: 2, vocab_size: 3000,
+  max_position_embeddings: 32, num_attention_heads: 4, num_hidden_layers: 4, pad_token_id: 0, type_vocab_size: 2, vocab_size: 80000,
 };
 writeFileSync(at('config.json'), JSON.stringify(CONFIG));
 must(['init-model', '-c', at('config.json'), '-o', at('model')]);
