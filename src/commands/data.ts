@@ -16,6 +16,7 @@ const OPERATIONS: Record<string, () => Promise<{ default: Operation }>> = {
   stream: () => import('./data/stream.js'),
   corrupt: () => import('./data/corrupt.js'),
   diffuse: () => import('./data/diffuse.js'),
+  wrap: () => import('./data/wrap.js'),
   make: () => import('./data/make.js'),
 };
 
@@ -24,7 +25,7 @@ const command: Command = {
   summary: 'import, transform and corrupt data',
   description: [
     'Reads data, changes it and writes an Arrow stream. OPERATION says how; graft data OPERATION --help lists its options.',
-    'import reads other formats; head, tail, sample, shuffle, select, split and concat choose and order rows; corrupt shifts pictures, stream orders them and diffuse projects them for test-time adaptation; make invents data from a seed.',
+    'import reads other formats; head, tail, sample, shuffle, select, split and concat choose and order rows; wrap puts a template around texts; corrupt shifts pictures, stream orders them and diffuse projects them for test-time adaptation; make invents data from a seed.',
     'FILE is standard input where it is missing or -.',
   ],
   operands: { usage: 'OPERATION [FILE...]', describe: 'OPERATION is one of those below.' },
@@ -35,6 +36,7 @@ const command: Command = {
     { does: 'TREC: the class before the colon', command: `graft data import --pattern '^(?<label>\\w+):(?<fine>\\w+) (?<text>.*)$' --encoding latin1 --format text TREC.train > trec.arrow` },
     { does: 'a tar of pictures, a class a folder', command: 'graft data import --raw pictures.tar > pictures.arrow' },
     { does: 'texts about six topics, to try things with', command: 'graft data make topics -n 60 --seed 1 -o all.arrow' },
+    { does: 'sequences of DNA as a language model reads them', command: `printf '>a\\nGATTACA\\n' | graft data import --format fasta | graft data wrap --template 'Domain: DNA\\nSequence: {}\\nAnnotation:' --kmer 1 -o dna.arrow` },
     { does: 'train and test', command: 'graft data split --fraction 0.8 --stratify label all.arrow train.arrow test.arrow' },
     { does: 'pictures of ten shapes under two corruptions', command: 'graft data make shapes10 -n 40 -o images.arrow && graft data corrupt --kind fog,snow --severity 5 images.arrow -o shifted.arrow' },
     { does: 'pictures, and beside them what a diffusion model makes of them', command: 'graft data diffuse -m unet/ --steps 10 --from 3 --down 2 --into projected images.arrow -o projected.arrow' },

@@ -141,3 +141,18 @@ test('corrupt: noise belongs to a row\'s id, whatever its place; frost says what
   await numbers(file);
   await assert.rejects(graftData('corrupt', file('n.arrow'), '-o', file('x')), /has no column 'image'/);
 });
+
+test('wrap puts a template around texts, in groups of letters, of the other strand', async (t) => {
+  const file = folder(t), dna = file('dna.fa', '>a\nGATTACA\n>b\nNCgt\n');
+  await graftData('import', dna, '-o', file('dna.arrow'));
+  const texts = async (...options: string[]): Promise<unknown[]> => (await produced(file, 'wrap', ...options, file('dna.arrow'))).rows.map((r) => r.text);
+  assert.deepEqual(await texts(), ['GATTACA', 'NCgt']);
+  assert.deepEqual(await texts('--kmer', '1'), ['G A T T A C A', 'N C g t']);
+  assert.deepEqual(await texts('--kmer', '3'), ['GAT TAC A', 'NCg t']);
+  assert.deepEqual(await texts('--complement', '--template', 'DNA\\n{}\\nAnnotation:'), ['DNA\nCTAATGT\nAnnotation:', 'DNA\nNGca\nAnnotation:']);
+  assert.deepEqual((await produced(file, 'wrap', file('dna.arrow'))).rows.map((r) => r.id), ['a', 'b'], 'other columns stay');
+  await assert.rejects(graftData('wrap', '--template', 'DNA', file('dna.arrow')), /--template DNA: \{\} must stand in it once/);
+  await assert.rejects(graftData('wrap', '--kmer', '1.5', file('dna.arrow')), /--kmer 1.5: it must be a whole number/);
+  await assert.rejects(graftData('wrap', file('n.jsonl', '{"n":1}\n')), /no column 'text'/);
+  await assert.rejects(graftData('wrap', file('gap.jsonl', '{"text":"A"}\n{"text":null}\n')), /row 2: text is missing/);
+});
