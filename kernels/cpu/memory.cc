@@ -1,4 +1,5 @@
 // The caching allocator and the per-thread scratch arena.
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -96,9 +97,16 @@ struct Arena {
   size_t block = 0, used = 0;
   ~Arena() { for (auto& b : blocks) std::free(b.data); }
 };
+/** Freed with its thread by a key: a thread_local with a destructor would ask for a glibc newer than the portable addon does. */
 Arena& arena() {
-  thread_local Arena a;
-  return a;
+  static const pthread_key_t key = [] {
+    pthread_key_t k;
+    if (pthread_key_create(&k, [](void* a) { delete static_cast<Arena*>(a); })) fail("no key for memory of threads");
+    return k;
+  }();
+  thread_local Arena* own = nullptr;
+  if (!own) pthread_setspecific(key, own = new Arena());
+  return *own;
 }
 }  // namespace
 

@@ -15,6 +15,8 @@ OLD(int, pthread_create, (pthread_t * t, const pthread_attr_t* a, void* (*f)(voi
 OLD(int, pthread_join, (pthread_t t, void** r), (t, r))
 OLD(int, pthread_once, (pthread_once_t * o, void (*f)()), (o, f))
 OLD(int, __pthread_key_create, (pthread_key_t * k, void (*f)(void*)), (k, f))
+OLD(int, pthread_key_create, (pthread_key_t * k, void (*f)(void*)), (k, f))
+OLD(int, pthread_setspecific, (pthread_key_t k, const void* p), (k, p))
 OLD(void*, dlopen, (const char* file, int mode), (file, mode))
 OLD(void*, dlsym, (void* library, const char* name), (library, name))
 
