@@ -131,7 +131,7 @@ static void thinColumns(const Operand& a, const Operand& b, int64_t m, int64_t n
 /** How a product is computed that has few rows or columns and is deep enough for it to matter; null for all others. */
 static auto thinWay(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, const Epilogue& e) -> decltype(&thinRows) {
   constexpr int64_t kWhole = 64;  // what is read in place comes in whole vectors
-  if (a.storage != Storage::F32 || b.storage != Storage::F32 || e.activation >= 0 || e.before || k < 64) return nullptr;
+  if (e.half || a.storage != Storage::F32 || b.storage != Storage::F32 || e.activation >= 0 || e.before || k < 64) return nullptr;
   if (n <= kThin && m > 2 * kThin && a.columnStride == 1) return fewColumns;
   if (m <= kThin && b.columnStride == 1 && n % kWhole == 0) return thinRows;
   if (n <= kThin && a.rowStride == 1 && m % kWhole == 0) return thinColumns;

@@ -82,6 +82,13 @@ test('bf16 products: stored halves, bias and activation, NaN, infinity and large
   assert.ok(Number.isFinite(one[1]));
 });
 
+test('bf16 products round where no packed copy can be kept as well: the same memory under another shape', { skip }, async () => {
+  await useBackend('cpu', { precision: 'bf16' });
+  const w = Float32Array.from(random([64, 64]).values), W = frozen(w, [64, 64]), [m, k, out] = [70, 128, 32], x = Float32Array.from(random([m, k]).values);
+  tf.dispose(linear(tf.tensor2d(x.subarray(0, 64 * 64), [64, 64]), W));
+  close('reshaped', linear(tf.tensor2d(x, [m, k]), tf.reshape(W, [out, k])), expected(x, w, m, k, out, true));
+});
+
 test('precision bf16 is for frozen weights alone, and ends with the next choice of a backend', { skip }, async () => {
   await useBackend('cpu', { precision: 'bf16' });
   const values = random([64, 64]).values, W = frozen(Float32Array.from(values), [64, 64]), v = tf.tensor2d(values, [64, 64]), x = tf.tensor2d(random([9, 64]).values, [9, 64]);
