@@ -68,8 +68,8 @@ export class Runtime {
   /** The same in a pass at hand. */
   logitsOf(forward: Forward, batch: Batch, positions?: Int32Array): Tensor {
     if (!this.head) throw usageError(`${this.checkpoint.path}: has no task head; give a graft that has one (graft init-adapter --task)`);
-    const features = this.model.backbone(forward, batch);
-    return this.model.logits(forward, positions ? at(features, positions) : features, this.head);
+    const features = this.model.backbone(forward, batch, positions ?? this.model.reads(this.head));
+    return this.model.logits(forward, positions && !features.read ? at(features, positions) : features, this.head);
   }
 
   dispose(): void {

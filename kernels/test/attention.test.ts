@@ -5,14 +5,12 @@ import { agrees, BACKEND, data, gradientHolds, NAME, random, skip, start, type D
 
 before(start);
 
-interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number; rate?: number; lengths?: number[]; filled?: number[] }
+interface Case { B: number; Tq: number; Tk: number; H: number; Hkv: number; dh: number; causal?: boolean; mask?: number[][]; scale?: number; rate?: number; lengths?: number[]; queries?: number[]; filled?: number[] }
 
 const padded = (...lengths: number[]) => (Tk: number): number[][] => lengths.map((n) => Array.from({ length: Tk }, (_, j) => Number(j < n)));
 
-const ragged = (lengths: number[], c: Omit<Case, 'B' | 'Tq' | 'Tk'>): Case => {
-  const tokens = lengths.reduce((a, b) => a + b, 0);
-  return { B: 1, Tq: tokens, Tk: tokens, lengths, ...c };
-};
+const sum = (lengths: number[]): number => lengths.reduce((a, b) => a + b, 0);
+const ragged = (lengths: number[], c: Omit<Case, 'B' | 'Tq' | 'Tk'>): Case => ({ B: 1, Tq: sum(c.queries ?? lengths), Tk: sum(lengths), lengths, ...c });
 
 const CASES: Case[] = [
   { B: 2, Tq: 5, Tk: 5, H: 3, Hkv: 3, dh: 8 },
@@ -27,6 +25,8 @@ const CASES: Case[] = [
   { B: 3, Tq: 7, Tk: 7, H: 2, Hkv: 2, dh: 8, rate: 0.5 },
   ragged([3, 1, 8], { H: 2, Hkv: 2, dh: 8 }), ragged([130, 2, 60, 57], { H: 4, Hkv: 2, dh: 16, causal: true, scale: 0.3 }),
   ragged([5, 9, 2], { H: 4, Hkv: 2, dh: 8, rate: 0.4 }), ragged([70], { H: 1, Hkv: 1, dh: 32 }),
+  ragged([9, 130, 4], { H: 4, Hkv: 2, dh: 16, queries: [1, 1, 1] }), ragged([60, 150, 3, 7], { H: 2, Hkv: 2, dh: 20, queries: [59, 4, 0, 7], rate: 0.4 }),
+  ragged([5, 12], { H: 2, Hkv: 1, dh: 8, queries: [1, 6], causal: true }),
 ];
 
 /** Left padding: early queries of a causal head see masked keys only; and an example without a single key. */
@@ -38,9 +38,9 @@ const HIDDEN: Case[] = [
 const inputs = ({ B, Tq, Tk, H, Hkv, dh }: Case): Data[] => [
   random([B, Tq, H, dh]), random([B, Tk, Hkv, dh], 'float32', 1.2), random([B, Tk, Hkv, dh], 'float32', 0.8)];
 
-const run = ({ B, Tk, mask, causal, scale, rate = 0, lengths, filled }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
+const run = ({ B, Tk, mask, causal, scale, rate = 0, lengths, queries, filled }: Case) => (...[q, k, v]: tf.Tensor[]): Tensor4D => {
   const keyMask = mask ? (tf.tensor(data(mask.flat()).values, [B, Tk]) as Tensor2D) : null;
-  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, lengths, filled, dropout: dropoutMask(rate, 'weights', 1), ...(scale && { scale }) });
+  return attention(q as Tensor4D, k as Tensor4D, v as Tensor4D, { keyMask, causal, lengths, queries, filled, dropout: dropoutMask(rate, 'weights', 1), ...(scale && { scale }) });
 };
 
 const name = ({ mask, ...c }: Case): string => `${JSON.stringify(c)}${mask ? ' masked' : ''}`;
@@ -78,8 +78,10 @@ test('texts one after another give what each gives alone', { skip }, () => {
 test('lengths that do not add up are refused', { skip }, () => {
   tf.setBackend(BACKEND);
   const t = tf.zeros([1, 5, 1, 4]) as Tensor4D;
-  assert.throws(() => attention(t, t, t, { lengths: [2, 4] }), /texts of 6 tokens in q of shape \[1,5,1,4\]/);
+  assert.throws(() => attention(t, t, t, { lengths: [2, 4] }), /texts of 6 keys and 6 queries in q of shape \[1,5,1,4\]/);
   assert.throws(() => attention(t, t, t, { lengths: [5, 0] }), /the starts of 2 texts are wrong/);
+  assert.throws(() => attention(t, t, t, { lengths: [2, 3], queries: [1, 1] }), /5 keys and 2 queries in q/);
+  assert.throws(() => attention(t, t, t, { lengths: [2, 3], queries: [3, 2] }), /the starts of 2 texts are wrong/);
 });
 
 test('more keys than there is room for are refused', { skip }, () => {

@@ -17,6 +17,7 @@ export function assemble(checkpoint: Headers, modules: Modules, { heads, width, 
     ...parts, type,
     sites: modules.sites, parameters: modules.parameters,
     head: own,
+    reads: (head) => layoutFor(heads, head, type).reads,
     headTensors: (head) => headTensors(checkpoint, layoutFor(heads, head, type), head, own),
     logits: (f, features, head) => {
       const layout = layoutFor(heads, head, type);

@@ -3,10 +3,10 @@ import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, scaleAndShift, type HeadLayouts } from './heads.js';
-import type { Batch, Features, Model, TextBatch } from './model.js';
+import type { Batch, Features, Model, Reads, TextBatch } from './model.js';
 import { modulePrefix, Modules, tableRows, type Headers } from './modules.js';
-import { withoutPadding, type Sequence } from './padding.js';
-import { features, joinHeads, positions, splitHeads } from './transformer.js';
+import { overSequence, type Sequence } from './sequence.js';
+import { joinHeads, positions, splitHeads, through } from './transformer.js';
 
 /** BERT (Devlin et al., 2019) and encoders of its layout, MiniLM among them; modules as in transformers' BertModel. */
 export default function bert(checkpoint: Headers): Model {
@@ -26,6 +26,7 @@ export default function bert(checkpoint: Headers): Model {
     classify: {
       tensors: (head) => dense('classifier', outputs(head), d, std),
       below: dense(`${prefix}pooler.dense`, d, d, std),
+      reads: 'first',
       logits: (f, { hidden }) => classifier(f, drop(f, pooler(f, firstToken(hidden), 'tanh'))),
     },
     tag: {
@@ -77,9 +78,9 @@ export function bertEncoder(checkpoint: Headers, m: Modules, prefix: string, fir
     const kinds = types && segments > 1 ? tf.pad(types, [[0, 0], [T - types.shape[1], 0]]) : tf.zeros([B, T], 'int32');
     return { ...tokens, x: drop(f, norm(f, residual(placed, type(f, kinds)))) };
   };
-  const backbone = (f: Forward, batch: Batch): Features => {
+  const backbone = (f: Forward, batch: Batch, reads?: Reads): Features => {
     const tokens = f.stem(() => embed(f, batch as TextBatch));
-    return features(withoutPadding(f, batch as TextBatch, tokens, (x, { keys }) => blocks.reduce((h, block) => block(f, h, keys), x)), tokens);
+    return overSequence(f, batch as TextBatch, tokens, reads, (x, sequence, last) => through(blocks, x, (block, h, isLast) => block(f, h, isLast ? last : sequence)));
   };
   const parts = { input: 'text' as const, hiddenSize: d, layers, maxLength: places - firstPosition, defaultTargets: ['query', 'value'], backbone };
   const classifierDropout = dropoutRate(checkpoint, 'classifier_dropout', dropout);
@@ -103,12 +104,14 @@ function bertLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon
   const norm2 = m.norm(`${at}.output.LayerNorm`, 'layer', d, epsilon);
   const scale = 1 / Math.sqrt(d / heads);
 
-  return (f: Forward, x: Tensor, keys: Sequence['keys']): Tensor => block(f, x, (x) => {
-    const attended = attend(f, x, (z) => {
-      const [q, k, v] = [query, key, value].map((run) => splitHeads(run(f, z), heads));
+  return (f: Forward, x: Tensor, { keys, read }: Sequence): Tensor => block(f, x, (x) => {
+    const y = read(x);
+    const attended = attend(f, y, (z) => {
+      const all = y === x ? z : x;
+      const [q, k, v] = [query(f, z), key(f, all), value(f, all)].map((t) => splitHeads(t, heads));
       return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: false, scale })));
-    }, { stream: x, norm: (t) => norm1(f, t) });
-    const h = norm1(f, residual(attended, x));
+    }, { stream: y, norm: (t) => norm1(f, t) });
+    const h = norm1(f, residual(attended, y));
     let mid: Tensor;
     const fed = feed(f, h, (z) => down(f, (mid = up(f, z, activation))), { stream: h, norm: (t) => norm2(f, t), mid: () => mid });
     return norm2(f, residual(fed, h));

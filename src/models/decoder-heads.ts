@@ -21,7 +21,7 @@ export function decoderHeads(checkpoint: Headers, m: Modules, { d, table, std, t
   const tag = tagger === 'score' ? score : m.headLinear(tagger, d);
   const weight = (out: number): HeadTensor => ({ name: 'score.weight', shape: [out, d], init: 'normal', std });
   const heads: HeadLayouts = {
-    classify: { tensors: (head) => [weight(outputs(head))], logits: (f, features) => score(f, lastToken(features)) },
+    classify: { tensors: (head) => [weight(outputs(head))], reads: 'last', logits: (f, features) => score(f, lastToken(features)) },
     tag: { tensors: (head) => dense(tagger, outputs(head), d, std), logits: (f, { hidden }) => tag(f, drop(f, hidden)) },
     clm: { tensors: () => [], logits: (f, { hidden }) => readOut(f, hidden) },
   };

@@ -90,6 +90,11 @@ export class Forward implements Pass {
     return !this.options.observe && !this.options.taps && this.grafts.every((g) => g.tokenwise);
   }
 
+  /** Tokens whose outputs nobody reads can be left out: nothing in this pass wants them but the tokens that read them. */
+  get narrows(): boolean {
+    return this.tokenwise && !this.past && this.grafts.every((g) => !g.method.auxiliary);
+  }
+
   /** Runs what lies below the first block; unless something is trained there, it leaves nothing on the tape. */
   stem<T extends Tensor | Tokens>(run: () => T): T {
     return this.within(-1, run);

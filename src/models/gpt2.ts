@@ -1,12 +1,12 @@
-import { residual, tf, type Tensor, type Tensor4D } from '@graft/kernels';
+import { residual, tf, type Tensor } from '@graft/kernels';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
-import type { Batch, Features, Model, TextBatch } from './model.js';
+import type { Batch, Features, Model, Reads, TextBatch } from './model.js';
 import { modulePrefix, Modules, tableRows, type Headers } from './modules.js';
-import { withoutPadding, type Sequence } from './padding.js';
-import { features, joinHeads, positions, splitHeads } from './transformer.js';
+import { atEnd, overSequence, type Sequence } from './sequence.js';
+import { joinHeads, positions, splitHeads, through } from './transformer.js';
 
 /** GPT-2 (Radford et al., 2019): a causal decoder with LayerNorm before each sub-layer; its dense weights are stored [in, out]. */
 export default function gpt2(checkpoint: Headers): Model {
@@ -31,9 +31,9 @@ export default function gpt2(checkpoint: Headers): Model {
     const tokens = enter(f, { x: word(f, ids), mask, prompts: 0 });
     return { ...tokens, x: drop(f, tf.add(tokens.x, position(f, positions(f, tokens.x, places)))) };
   };
-  const backbone = (f: Forward, batch: Batch): Features => {
+  const backbone = (f: Forward, batch: Batch, reads?: Reads): Features => {
     const tokens = f.stem(() => embed(f, batch as TextBatch));
-    return features(withoutPadding(f, batch as TextBatch, tokens, (x, { keys }) => norm(f, blocks.reduce((h, block) => block(f, h, keys), x))), tokens);
+    return overSequence(f, batch as TextBatch, tokens, atEnd(reads), (x, sequence, last) => norm(f, through(blocks, x, (block, h, isLast) => block(f, h, isLast ? last : sequence))));
   };
   return assemble(checkpoint, m, {
     input: 'text', hiddenSize: d, layers, maxLength: places, defaultTargets: ['c_attn'], backbone,
@@ -56,12 +56,14 @@ function gpt2Layer(m: Modules, i: number, at: string, { d, heads, inner, epsilon
   const feed = m.output('ffn.output', `${at}.mlp`, d, { dropout });
   const scale = 1 / Math.sqrt(d / heads);
 
-  return (f: Forward, x: Tensor, keys: Sequence['keys']): Tensor => block(f, x, (x) => {
-    const attended = attend(f, norm1(f, x), (z) => {
-      const [q, k, v] = tf.split(qkv(f, z), 3, -1).map((t) => splitHeads(t, heads)) as [Tensor4D, Tensor4D, Tensor4D];
-      return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: true, scale })));
-    }, { stream: x });
-    const h = residual(attended, x);
+  return (f: Forward, x: Tensor, { keys, read }: Sequence): Tensor => block(f, x, (x) => {
+    const stream = read(x), normed = norm1(f, x), y = read(normed);
+    const attended = attend(f, y, (z) => {
+      const [own, k, v] = tf.split(qkv(f, y === normed ? z : normed), 3, -1);
+      const [q, ...kv] = [read(own), k, v].map((t) => splitHeads(t, heads));
+      return project(f, joinHeads(attention(f, z, { q, k: kv[0], v: kv[1], ...keys, causal: true, scale })));
+    }, { stream });
+    const h = residual(attended, stream);
     let mid: Tensor;
     const fed = feed(f, norm2(f, h), (z) => down(f, (mid = up(f, z, activation))), { stream: h, mid: () => mid });
     return residual(fed, h);

@@ -10,6 +10,8 @@ export interface HeadLayout {
   tensors(head: Head): HeadTensor[];
   /** What the head needs as well but leaves as it is where the checkpoint has it: a pooler, a language-modelling head. */
   below?: HeadTensor[];
+  /** The token whose hidden state is all it reads. */
+  reads?: 'first' | 'last';
   logits(f: Forward, features: Features): Tensor;
 }
 
@@ -82,6 +84,7 @@ export function firstToken(hidden: Tensor): Tensor {
 /** The hidden state of each row's last token that is not padding, [B, d]. */
 export function lastToken({ hidden, mask }: Features): Tensor {
   const [B, T, d] = hidden.shape as [number, number, number];
+  if (T === 1) return firstToken(hidden);
   const last = mask ? tf.argMax(tf.mul(mask, tf.range(1, T + 1)), 1) : tf.fill([B], T - 1, 'int32');
   const at = tf.reshape(tf.cast(tf.oneHot(tf.cast(last, 'int32') as Tensor2D, T), 'float32'), [B, 1, T]);
   return tf.reshape(tf.matMul(at, hidden), [B, d]);

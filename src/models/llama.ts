@@ -4,11 +4,11 @@ import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import { decoderHeads } from './decoder-heads.js';
 import type { Forward } from './forward.js';
-import type { Batch, Features, Model, TextBatch } from './model.js';
+import type { Batch, Features, Model, Reads, TextBatch } from './model.js';
 import { modulePrefix, Modules, tableRows, type Headers } from './modules.js';
-import { withoutPadding, type Sequence } from './padding.js';
 import { rope, type Rotation } from './rope.js';
-import { features, joinHeads, splitHeads } from './transformer.js';
+import { atEnd, overSequence, type Sequence } from './sequence.js';
+import { joinHeads, splitHeads, through } from './transformer.js';
 
 /** Llama (Touvron et al., 2023), Mistral and Qwen2: RMSNorm, rotary positions, grouped-query attention, gated feed-forward. */
 export default function llama(checkpoint: Headers): Model {
@@ -29,16 +29,17 @@ export default function llama(checkpoint: Headers): Model {
   m.layer = layers;
   const norm = m.norm(`${prefix}norm`, 'rms', d, shape.epsilon);
 
-  const backbone = (f: Forward, batch: Batch): Features => {
+  const backbone = (f: Forward, batch: Batch, reads?: Reads): Features => {
     const { ids, mask } = batch as TextBatch;
     const tokens = f.stem(() => enter(f, { x: word(f, ids), mask, prompts: 0 }));
-    return features(withoutPadding(f, batch as TextBatch, tokens, (x, { keys, positions, atPositions }) => {
+    return overSequence(f, batch as TextBatch, tokens, atEnd(reads), (x, sequence, last) => {
+      const { positions, atPositions } = sequence;
       const length = positions.at(-1)! + 1;
       if (length > window) throw dataError(`${length} tokens exceed the model's sliding window of ${window}; give a smaller --max-length`);
       const { cos, sin } = angles(positions);
       const rotation = { cos: atPositions(cos), sin: atPositions(sin) };
-      return norm(f, blocks.reduce((h, block) => block(f, h, keys, rotation), x));
-    }), tokens);
+      return norm(f, through(blocks, x, (block, h, isLast) => block(f, h, isLast ? last : sequence, rotation)));
+    });
   };
   return assemble(checkpoint, m, {
     input: 'text', hiddenSize: d, layers, maxLength: Math.min(maxLength, window), defaultTargets: ['q_proj', 'v_proj'], backbone,
@@ -76,14 +77,17 @@ function llamaLayer(m: Modules, i: number, at: string, { d, heads, kvHeads, head
   const feed = m.output('ffn.output', `${at}.mlp`, d);
   const scale = 1 / Math.sqrt(headDim);
 
-  return (f: Forward, x: Tensor, keys: Sequence['keys'], { cos, sin }: ReturnType<Rotation>): Tensor => block(f, x, (x) => {
-    const attended = attend(f, norm1(f, x), (z) => {
-      const q = rotary(splitHeads(query(f, z), heads), cos, sin);
-      const k = rotary(splitHeads(key(f, z), kvHeads), cos, sin);
-      const v = splitHeads(value(f, z), kvHeads);
+  return (f: Forward, x: Tensor, { keys, read }: Sequence, { cos, sin }: ReturnType<Rotation>): Tensor => block(f, x, (x) => {
+    const stream = read(x), normed = norm1(f, x), y = read(normed);
+    const attended = attend(f, y, (z) => {
+      const all = y === normed ? z : normed;
+      // Rotated where the tokens lie, then read.
+      const q = splitHeads(read(joinHeads(rotary(splitHeads(query(f, all), heads), cos, sin))), heads);
+      const k = rotary(splitHeads(key(f, all), kvHeads), cos, sin);
+      const v = splitHeads(value(f, all), kvHeads);
       return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: true, scale })));
-    }, { stream: x });
-    const h = residual(attended, x);
+    }, { stream });
+    const h = residual(attended, stream);
     let mid: Tensor;
     const fed = feed(f, norm2(f, h), (z) => down(f, (mid = tf.mul(gate(f, z, activation), up(f, z)))), { stream: h, mid: () => mid });
     return residual(fed, h);

@@ -34,7 +34,12 @@ export type Batch = TextBatch | ImageBatch | NoiseBatch;
 export interface Features {
   hidden: Tensor; // [B, T, d]; [B, H, W, C] for convolutional networks
   mask: Tensor2D | null;
+  /** `hidden` holds those tokens alone that were asked for: [B, 1, d] of the first or last, [1, N, d] of N positions. */
+  read?: true;
 }
+
+/** The tokens whose hidden states are read: the first or last of each text, or those at these of the B·T positions. */
+export type Reads = 'first' | 'last' | Int32Array;
 
 /** The task a model with its grafts performs. Its tensors carry the names the Hugging Face class with that head uses. */
 export interface Head {
@@ -70,7 +75,10 @@ export interface Model {
    * @throws GraftError (usage) for a task the architecture has no head for
    */
   headTensors(head: Head): HeadTensor[];
-  backbone(f: Forward, batch: Batch): Features;
+  /** What the head reads of the hidden states; everything where not said. */
+  reads(head: Head): Reads | undefined;
+  /** @param reads nothing else is wanted: a model may leave out what does not lead there, and says so in the features */
+  backbone(f: Forward, batch: Batch, reads?: Reads): Features;
   /** classify: [B, C]; tag: [B, T, C]; mlm and clm: [B, T, V]; diffusion: the noise, [B, H, W, channels]. */
   logits(f: Forward, features: Features, head: Head): Tensor;
 }

@@ -23,6 +23,7 @@ export default function roberta(checkpoint: Headers): Model {
   const heads: HeadLayouts = {
     classify: {
       tensors: (head) => [...dense('classifier.dense', d, d, std), ...dense('classifier.out_proj', outputs(head), d, std)],
+      reads: 'first',
       logits: (f, { hidden }) => project(f, dropAgain(f, hiddenLayer(f, drop(f, firstToken(hidden)), 'tanh'))),
     },
     tag: {

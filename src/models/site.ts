@@ -71,6 +71,8 @@ export interface AttentionInput {
   scale: number;
   /** Texts of these lengths stand one after another, B = 1, and each sees itself alone; keyMask is null then. */
   lengths?: readonly number[];
+  /** So many queries of each text, where not all of its tokens ask. */
+  queries?: readonly number[];
   /** How many keys of each row are there, where k and v have room for more. */
   filled?: readonly number[];
 }

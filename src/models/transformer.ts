@@ -4,6 +4,11 @@ import type { Forward } from './forward.js';
 import type { Features } from './model.js';
 import type { Tokens } from './site.js';
 
+/** x through a model's blocks, one after another. */
+export function through<B>(blocks: readonly B[], x: Tensor, run: (block: B, h: Tensor, isLast: boolean) => Tensor): Tensor {
+  return blocks.reduce((h, block, i) => run(block, h, i === blocks.length - 1), x);
+}
+
 /** [B, T, H·dh] → [B, T, H, dh]. */
 export function splitHeads(x: Tensor, heads: number): Tensor4D {
   const [B, T, d] = x.shape as number[];

@@ -4,9 +4,10 @@ import { activationOf, count, dropoutRate, layerCount, real } from './config.js'
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, type HeadLayouts } from './heads.js';
 import { MOST_SIDE, normalise, preprocessing } from './image.js';
-import type { Batch, Features, ImageBatch, Model } from './model.js';
+import type { Batch, Features, ImageBatch, Model, Reads } from './model.js';
 import { modulePrefix, Modules, type Headers } from './modules.js';
-import { features, joinHeads, splitHeads } from './transformer.js';
+import { overSequence, type Sequence } from './sequence.js';
+import { joinHeads, splitHeads, through } from './transformer.js';
 
 /** Vision Transformer (Dosovitskiy et al., 2021); modules as google/vit checkpoints name them. The head reads the class token. */
 export default function vit(checkpoint: Headers): Model {
@@ -40,12 +41,13 @@ export default function vit(checkpoint: Headers): Model {
     const sequence = tf.concat([tf.tile(tf.reshape(cls(f), [1, 1, d]), [B, 1, 1]), tf.reshape(x, [B, h * w, d])], 1);
     return enter(f, { x: drop(f, tf.add(sequence, places(f))), mask: null, prompts: 0 });
   };
-  const backbone = (f: Forward, batch: Batch): Features => {
+  const backbone = (f: Forward, batch: Batch, reads?: Reads): Features => {
     const tokens = f.stem(() => embed(f, batch as ImageBatch));
-    return features(norm(f, blocks.reduce((h, block) => block(f, h), tokens.x)), tokens);
+    return overSequence(f, {}, tokens, reads, (x, sequence, last) => norm(f, through(blocks, x, (block, h, isLast) => block(f, h, isLast ? last : sequence))));
   };
   const layout: HeadLayouts['classify'] = {
     tensors: (head) => dense('classifier', outputs(head), d, real(checkpoint, 'initializer_range', 0.02)),
+    reads: 'first',
     logits: (f, { hidden }) => classifier(f, firstToken(hidden)),
   };
   return assemble(checkpoint, m, {
@@ -71,12 +73,14 @@ function vitLayer(m: Modules, i: number, at: string, { d, heads, inner, epsilon,
   const feed = m.output('ffn.output', `${at}.output`, d, { dropout });
   const scale = 1 / Math.sqrt(d / heads);
 
-  return (f: Forward, x: Tensor): Tensor => block(f, x, (x) => {
-    const attended = attend(f, norm1(f, x), (z) => {
-      const [q, k, v] = [query, key, value].map((run) => splitHeads(run(f, z), heads));
-      return project(f, joinHeads(attention(f, z, { q, k, v, keyMask: null, causal: false, scale })));
-    }, { stream: x });
-    const h = residual(attended, x);
+  return (f: Forward, x: Tensor, { keys, read }: Sequence): Tensor => block(f, x, (x) => {
+    const stream = read(x), normed = norm1(f, x), y = read(normed);
+    const attended = attend(f, y, (z) => {
+      const all = y === normed ? z : normed;
+      const [q, k, v] = [query(f, z), key(f, all), value(f, all)].map((t) => splitHeads(t, heads));
+      return project(f, joinHeads(attention(f, z, { q, k, v, ...keys, causal: false, scale })));
+    }, { stream });
+    const h = residual(attended, stream);
     let mid: Tensor;
     const fed = feed(f, norm2(f, h), (z) => down(f, (mid = up(f, z, activation))), { stream: h, mid: () => mid });
     return residual(fed, h);

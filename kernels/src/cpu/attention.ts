@@ -3,16 +3,15 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { defineKernel } from '../backend.js';
 import type { Mask } from '../ops/dropout.js';
 
-interface Attrs extends Mask { causal: boolean; scale: number; lengths?: readonly number[]; filled?: readonly number[] }
+interface Attrs extends Mask { causal: boolean; scale: number; lengths?: readonly number[]; queries?: readonly number[]; filled?: readonly number[] }
 
-/** B, Tq, H, width, Tk, Hkv, …; with lengths of texts that stand one after another, B texts of at most T rows and where each begins. */
-function geometry(q: TensorInfo, k: TensorInfo, { causal, key0, key1, below, lengths, filled = [] }: Attrs): number[] {
+/** B, Tq, H, width, Tk, Hkv, …; with lengths of texts that stand one after another, B texts of at most Tk keys and where the keys and the queries of each begin. */
+function geometry(q: TensorInfo, k: TensorInfo, { causal, key0, key1, below, lengths, queries = lengths, filled = [] }: Attrs): number[] {
   const [B, Tq, H, width] = q.shape, [, Tk, Hkv] = k.shape, rest = [Number(causal), key0, key1, below];
-  if (!lengths) return [B, Tq, H, width, Tk, Hkv, ...rest, 0, ...filled];
-  const longest = Math.max(...lengths), starts = [0];
-  for (const n of lengths) starts.push(starts.at(-1)! + n);
-  if (B !== 1 || Tq !== starts.at(-1) || Tk !== Tq) throw new Error(`attention: texts of ${starts.at(-1)} tokens in q of shape [${q.shape}] and k of [${k.shape}]`);
-  return [lengths.length, longest, H, width, longest, Hkv, ...rest, starts.length, ...starts];
+  if (!lengths || !queries) return [B, Tq, H, width, Tk, Hkv, ...rest, 0, ...filled];
+  const [starts, queryStarts] = [lengths, queries].map((of) => of.reduce((all, n) => [...all, all.at(-1)! + n], [0]));
+  if (B !== 1 || Tk !== starts.at(-1) || Tq !== queryStarts.at(-1)) throw new Error(`attention: texts of ${starts.at(-1)} keys and ${queryStarts.at(-1)} queries in q of shape [${q.shape}] and k of [${k.shape}]`);
+  return [lengths.length, Math.max(...queries), H, width, Math.max(...lengths), Hkv, ...rest, starts.length, ...starts, ...queryStarts];
 }
 
 /** The output and, per row, the maximum of its scores and the sum of their exponentials: B·H·Tq pairs. */

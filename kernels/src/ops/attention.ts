@@ -13,6 +13,8 @@ export interface AttentionOptions {
   dropout?: Mask | null;
   /** Texts of these lengths stand one after another in q, k and v, [1, Σ lengths, H, dh]; each sees itself alone. No keyMask then. */
   lengths?: readonly number[];
+  /** Of texts one after another only so many queries each, perhaps none, q: [1, Σ queries, H, dh]. */
+  queries?: readonly number[];
   /** Only so many of each row's Tk keys are there, one number a row; what lies beyond is room for more. No keyMask then, and no gradient. */
   filled?: readonly number[];
 }
@@ -22,12 +24,12 @@ export interface AttentionOptions {
  * head h reads key head ⌊h·Hkv/H⌋). Returns [B, Tq, H, dh]. The layout is what the projections write, so nothing is transposed.
  */
 export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions = {}): tf.Tensor4D {
-  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]), dropout, lengths, filled } = options;
+  const { keyMask: mask = null, causal = false, scale = 1 / Math.sqrt(q.shape[3]), dropout, lengths, queries, filled } = options;
   if (!hasKernel('Attention')) {
     if (filled) return ofFilled(q, k, v, { ...options, scale }, filled);
-    return lengths ? apart(q, k, v, { ...options, scale }, lengths) : reference(q, k, v, { ...options, scale });
+    return lengths ? apart(q, k, v, { ...options, scale }, lengths, queries) : reference(q, k, v, { ...options, scale });
   }
-  const attrs = { causal, scale, ...(lengths && { lengths }), ...(filled && { filled }), ...(dropout ?? NOTHING) };
+  const attrs = { causal, scale, ...(lengths && { lengths, ...(queries && { queries }) }), ...(filled && { filled }), ...(dropout ?? NOTHING) };
   if (filled) return runKernel<tf.Tensor[]>('Attention', { q, k, v }, attrs)[0] as tf.Tensor4D;
   return withGradient<tf.Tensor4D>(
     { q, k, v },
@@ -47,14 +49,15 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, option
 export const attendsApart = (): boolean => hasKernel('Attention');
 
 /** Text by text; rows of dropped weights are counted on from one to the next. */
-function apart(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions & { scale: number }, lengths: readonly number[]): tf.Tensor4D {
-  let first = 0, rows = 0;
-  return tf.concat(lengths.map((n) => {
-    const [x, y, z] = [q, k, v].map((t) => tf.slice(t, [0, first, 0, 0], [1, n, -1, -1]));
-    const out = reference(x, y, z, options, rows);
-    first += n;
-    rows += n * q.shape[2];
-    return out;
+function apart(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions & { scale: number }, lengths: readonly number[], queries = lengths): tf.Tensor4D {
+  let keys = 0, before = 0;
+  return tf.concat(lengths.flatMap((n, b) => {
+    const own = tf.slice(q, [0, before, 0, 0], [1, queries[b], -1, -1]);
+    const [y, z] = [k, v].map((t) => tf.slice(t, [0, keys, 0, 0], [1, n, -1, -1]));
+    const row = before * q.shape[2];
+    keys += n;
+    before += queries[b];
+    return queries[b] > 0 ? [reference(own, y, z, options, row)] : [];
   }), 1) as tf.Tensor4D;
 }
 
