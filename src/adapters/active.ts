@@ -63,7 +63,7 @@ export class ActiveGraft {
   /** What the graft does to a token does not depend on which row it is in. */
   get tokenwise(): boolean {
     const { attention, tokens, taps, change, tokenwise } = this.method;
-    return !attention && !tokens && !taps && (!change || tokenwise === true);
+    return !taps && (this.acts.size === 0 || (!attention && !tokens && (!change || tokenwise === true)));
   }
 
   /** The graft has tensors of its own at this site. */

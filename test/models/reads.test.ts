@@ -90,3 +90,8 @@ test('every token is computed for what looks at all of them', async () => {
   checkpoint.close();
 });
 
+test('a change at no site of a model asks nothing of its tokens', async () => {
+  const { checkpoint, golden, run } = await opened('bert-classify');
+  tf.tidy(() => assert.equal(run(batchOf(golden), 'first', { tokenwise: false, sites: () => [] }).features.read, true));
+  checkpoint.close();
+});
