@@ -1,4 +1,4 @@
-// What node's file system functions lack: advisory locks, and two names exchanged at once.
+// What node's file system functions lack: advisory locks, two names exchanged at once, copies within the kernel, and writing back early.
 #include <fcntl.h>
 #include <sys/file.h>
 #ifdef __linux__
@@ -28,4 +28,31 @@ GRAFT_EXPORT(fileExchange) {
   done = renamex_np(a.c_str(), b.c_str(), RENAME_SWAP);
 #endif
   args.returns(done == 0 ? 1 : 0);
+}
+
+/**
+ * fileCopy(from, offset, to, length): bytes from `offset` of one descriptor, appended where the other stands, within the kernel. How many
+ * were copied: fewer where something is in the way (another file system, no space, the end), which reading and writing will tell.
+ */
+GRAFT_EXPORT(fileCopy) {
+  int64_t done = 0;
+#if defined(__linux__) && defined(SYS_copy_file_range)
+  const int from = int(args.integer(0)), to = int(args.integer(2));
+  const int64_t length = args.integer(3);
+  long long offset = args.integer(1);
+  while (done < length) {
+    const long n = syscall(SYS_copy_file_range, from, &offset, to, nullptr, size_t(length - done), 0u);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    done += n;
+  }
+#endif
+  args.returns(double(done));
+}
+
+/** fileWriteBack(fd, offset, length): the disk begins to write these bytes; whoever asks for them to be there later waits less. */
+GRAFT_EXPORT(fileWriteBack) {
+#if defined(__linux__) && defined(SYNC_FILE_RANGE_WRITE)
+  sync_file_range(int(args.integer(0)), args.integer(1), args.integer(2), SYNC_FILE_RANGE_WRITE);
+#endif
 }

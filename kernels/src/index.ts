@@ -31,5 +31,5 @@ export { matMul as matMulDouble } from './linalg/dense.js';
 export { topSvd } from './linalg/top-svd.js';
 export { qr, type Qr } from './linalg/qr.js';
 export { symmetricEigen, type SymmetricEigen } from './linalg/symmetric-eigen.js';
-export { weightedSum } from './weighted-sum.js';
+export { weightedSum, weightedSumStored } from './weighted-sum.js';
 export { Rng } from './random.js';

@@ -13,6 +13,8 @@ export interface MappedFile {
   tensor(offset: number, shape: number[], dtype: StorageType): tf.Tensor;
   /** A copy of the bytes of [offset, offset + length), in new memory or at the start of `into`. */
   read(offset: number, length: number, into?: Uint8Array): Uint8Array;
+  /** The open file. */
+  readonly fd: number;
   close(): void;
 }
 
@@ -35,7 +37,7 @@ export function openMapped(path: string): MappedFile {
     return tf.engine().makeTensorFromTensorInfo(markFrozen(info), backend);
   };
   return {
-    bytes: fstatSync(fd).size,
+    bytes: fstatSync(fd).size, fd,
     read,
     tensor: (offset, shape, dtype) => {
       const size = shape.reduce((a, b) => a * b, 1);

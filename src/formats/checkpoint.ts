@@ -7,6 +7,7 @@ import { dataError, inputError } from '../errors.js';
 import type { Fingerprint } from './graft.js';
 import { inputFailure, isDirectory } from './input.js';
 import { isObject, parseObject } from './json.js';
+import type { Span } from './output.js';
 import { openSafetensors, type Entry, type SafetensorsFile } from './safetensors.js';
 
 export type ModelConfig = { model_type: string } & Record<string, unknown>;
@@ -93,6 +94,11 @@ export class Checkpoint {
   /** A copy of the stored bytes, or of `count` of them from byte `start` on. */
   read(name: string, start?: number, count?: number, into?: Uint8Array): Uint8Array {
     return this.file(name).read(name, start, count, into);
+  }
+
+  /** Where the tensor's bytes lie. */
+  span(name: string): Span {
+    return this.file(name).span(name);
   }
 
   /** The tensors of each weight file, in the order of their bytes. */

@@ -1,17 +1,24 @@
-import { accessSync, closeSync, constants, copyFileSync, openSync, readdirSync, realpathSync, statSync, writeSync, type Stats } from 'node:fs';
+import { accessSync, closeSync, constants, copyFileSync, openSync, readdirSync, readSync, realpathSync, statSync, write, writeSync, type Stats } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { isatty } from 'node:tty';
+import { promisify } from 'node:util';
+import { beginWriteBack, copyRange } from '@graft/kernels/files';
 import { noteRead, noteWritten } from '../dependencies.js';
 import { EXIT, GraftError, ioError, usageError } from '../errors.js';
 import { breathe } from '../signals.js';
 import { inputFailure } from './input.js';
 import { isUnfinished, targetOf, temporaryDirectory, temporaryFile } from './temporary.js';
 
+/** Bytes of an open file. */
+export interface Span { fd: number; offset: number; length: number }
+
 /** Bytes on their way to a file or to standard output; nothing is seen under the final name before `commit`. */
 export interface Output {
   /** How messages name it. */
   readonly name: string;
   write(bytes: Uint8Array | string): Promise<void>;
+  /** The same for bytes of another file, where the output is a file too. */
+  copy?(span: Span): Promise<void>;
   /** Flushes, and gives a file its name. */
   commit(): Promise<void>;
   /** Leaves nothing behind. Harmless after `commit`. */
@@ -28,6 +35,7 @@ export interface OutputDirectory {
 
 /** Names standard output, on the command line. */
 const STDOUT = '-';
+const writeBeside = promisify(write);
 
 export const isStdout = (path: string | undefined): path is undefined | typeof STDOUT => path === undefined || path === STDOUT;
 
@@ -115,9 +123,19 @@ function refuseToReplace(path: string, target: string): void {
 
 function fileOutput(path: string, found: Stats | undefined): Output {
   const temporary = attempt(path, () => temporaryFile(found ? realpathSync(path) : resolve(path), found));
+  const { fd } = temporary, written = writingBack(fd);
   return {
     name: path,
-    write: (bytes) => send(path, temporary.fd, bytes),
+    write: async (bytes) => written(typeof bytes === 'string' || bytes.length < LARGE ? await send(path, fd, bytes) : await sendBeside(path, fd, bytes)),
+    copy: async (span) => {
+      for (let done = 0; done < span.length;) {
+        const n = Math.min(span.length - done, COPIED);
+        attempt(path, () => copyAll({ ...span, offset: span.offset + done, length: n }, fd));
+        written(n);
+        done += n;
+        await breathe();
+      }
+    },
     commit: async () => attempt(path, () => {
       temporary.settle();
       if (!isUnfinished(path)) noteWritten(path);
@@ -134,7 +152,7 @@ function deviceOutput(path: string, text: boolean): Output {
     if (open) closeSync(fd);
     open = false;
   };
-  return { name: path, write: (bytes) => send(path, fd, bytes), commit: async () => close(), abort: close };
+  return { name: path, write: async (bytes) => void await send(path, fd, bytes), commit: async () => close(), abort: close };
 }
 
 function standardOutput(text: boolean): Output {
@@ -158,9 +176,51 @@ function watchReader(): void {
   });
 }
 
-async function send(path: string, fd: number, bytes: Uint8Array | string): Promise<void> {
-  attempt(path, () => writeAll(fd, bytes));
+/** @returns how many bytes that were */
+async function send(path: string, fd: number, bytes: Uint8Array | string): Promise<number> {
+  const n = attempt(path, () => writeAll(fd, bytes));
   await breathe();
+  return n;
+}
+
+/** Bytes that are worth writing while something else is computed. */
+const LARGE = 1 << 18;
+
+/** `send`, from another thread. */
+async function sendBeside(path: string, fd: number, bytes: Uint8Array): Promise<number> {
+  try {
+    for (let done = 0; done < bytes.length;) done += (await writeBeside(fd, bytes, done, Math.min(bytes.length - done, 1 << 30))).bytesWritten;
+  } catch (error) {
+    throw failure(path, error);
+  }
+  return bytes.length;
+}
+
+/** Bytes copied at once, and written before the disk is told to begin with them. */
+const COPIED = 16 << 20;
+
+/** Told of every piece that was written, has the disk begin with what is there, for `commit` waits until all of it is safe. */
+function writingBack(fd: number): (bytes: number) => void {
+  let begun = 0, end = 0;
+  return (bytes) => {
+    end += bytes;
+    if (end - begun < COPIED) return;
+    beginWriteBack(fd, begun, end - begun);
+    begun = end;
+  };
+}
+
+/** What the kernel does not copy by itself is read and written. @throws the system's own error */
+function copyAll({ fd, offset, length }: Span, to: number): void {
+  let done = copyRange(fd, offset, to, length);
+  if (done === length) return;
+  const memory = new Uint8Array(1 << 20);
+  while (done < length) {
+    const n = readSync(fd, memory, 0, Math.min(memory.length, length - done), offset + done);
+    if (n === 0) throw new Error('the file that is copied ended early');
+    writeAll(to, memory.subarray(0, n));
+    done += n;
+  }
 }
 
 /** Copies a file that belongs to a model into its directory. @throws GraftError (66) where it cannot be read, (74) */
@@ -174,8 +234,8 @@ export function copyInto(directory: string, file: string): void {
   attempt(directory, () => copyFileSync(file, join(directory, basename(file))));
 }
 
-/** Writes every byte. @throws the system's own error */
-export function writeAll(fd: number, bytes: Uint8Array | string): void {
+/** Writes every byte. @returns how many @throws the system's own error */
+export function writeAll(fd: number, bytes: Uint8Array | string): number {
   const data = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
   for (let done = 0; done < data.length;) {
     try {
@@ -184,6 +244,7 @@ export function writeAll(fd: number, bytes: Uint8Array | string): void {
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
     }
   }
+  return data.length;
 }
 
 function lookUp(path: string): Stats | undefined {

@@ -5,13 +5,21 @@ import { dataError, GraftError, oneLine } from '../errors.js';
 import { bitsOf, byteLength, bytesOf, decode, isDtype, type StoredDtype } from './dtype.js';
 import type { StoredTensor } from './graft.js';
 import { inputFailure, nameOf } from './input.js';
-import type { Output } from './output.js';
+import type { Output, Span } from './output.js';
 
 /** A tensor in a safetensors file; `offset` counts from the beginning of the file. */
 export interface Entry { name: string; dtype: StoredDtype; shape: number[]; offset: number; length: number }
 
 /** A tensor to be written; its bytes, whole or in pieces, are asked for when their turn comes. */
-export interface LazyTensor { name: string; dtype: StoredDtype; shape: number[]; data(): Uint8Array | Iterable<Uint8Array> | Promise<Uint8Array> }
+export interface LazyTensor {
+  name: string;
+  dtype: StoredDtype;
+  shape: number[];
+  /** In pieces, each of which stays as it is until the one after the next is asked for. */
+  data(): Uint8Array | Iterable<Uint8Array> | Promise<Uint8Array>;
+  /** Where the same bytes lie in a file, if they do. */
+  span?(): Span | null;
+}
 
 export interface Header { metadata: Record<string, string>; entries: Map<string, Entry> }
 
@@ -65,6 +73,12 @@ export class SafetensorsFile {
   read(name: string, start = 0, count?: number, into?: Uint8Array): Uint8Array {
     const { offset, length } = this.entry(name);
     return this.mapped().read(offset + start, Math.min(count ?? Infinity, length - start), into);
+  }
+
+  /** Where the tensor's bytes lie. */
+  span(name: string): Span {
+    const { offset, length } = this.entry(name);
+    return { fd: this.mapped().fd, offset, length };
   }
 
   /** Floats as float32 (F32, F16 and BF16 stay mapped where the backend can), integers and booleans as int32. The caller disposes it. */
@@ -121,12 +135,23 @@ export async function writeSafetensors(output: Output, tensors: readonly LazyTen
   text = Buffer.concat([text, Buffer.alloc(-text.length & 7, ' ')]);
   await output.write(bytesOf(BigUint64Array.of(BigInt(text.length))));
   await output.write(text);
-  for (const { name, dtype, shape, data } of sorted) {
+  for (const { name, dtype, shape, data, span } of sorted) {
+    const stored = output.copy ? span?.() : null;
+    if (stored) {
+      await output.copy!(stored);
+      continue;
+    }
     const bytes = await data();
-    let written = 0;
-    for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
-      await output.write(piece);
-      written += piece.length;
+    let written = 0, writing: Promise<void> | undefined;
+    // A piece is made while the one before it is written.
+    try {
+      for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
+        await writing;
+        writing = output.write(piece);
+        written += piece.length;
+      }
+    } finally {
+      await writing;
     }
     if (written !== byteLength(dtype, shape)) throw new Error(`tensor ${name}: ${written} bytes for ${dtype} [${shape}]`);
   }

@@ -11,6 +11,7 @@ import { checkFits, loadTensor, type Graft, type StoredTensor } from '../formats
 import type { Head, Model } from '../models/model.js';
 import { loadModel } from '../models/registry.js';
 import type { Site, Weights } from '../models/site.js';
+import type { Span } from '../formats/output.js';
 import { storedBytes, type Outline, type Shard, type WholeModel } from './stream.js';
 
 /** Elements computed at once. */
@@ -186,6 +187,16 @@ class Folded implements WholeModel {
       return yield replaced.data;
     }
     for (const block of this.blocks(name)) yield encode(block, dtype as FloatDtype);
+  }
+
+  span({ name: written }: Outline): Span | null {
+    const name = this.origin.get(written)!;
+    return this.touched(name) ? null : this.checkpoint.span(name);
+  }
+
+  mapped({ name: written, dtype }: Outline): Tensor | null {
+    const name = this.origin.get(written)!;
+    return this.touched(name) || !isFloat(dtype) || dtype === 'F64' ? null : this.checkpoint.load(name);
   }
 
   private touched(name: string): boolean {

@@ -1,5 +1,5 @@
 import type { MergingMethod } from './method.js';
-import { normalizeOption, weightedSum } from './task-vectors.js';
+import { divisorOf, normalizeOption, weightedSum } from './task-vectors.js';
 
 /** θ = Σ w_i θ_i / Σ w_i. */
 const linear: MergingMethod<{ normalize: boolean }> = {
@@ -9,6 +9,7 @@ const linear: MergingMethod<{ normalize: boolean }> = {
   options: { normalize: normalizeOption(true) },
   needsBase: false,
   entrywise: true,
+  divisor: (weights, { normalize }) => divisorOf(weights, normalize),
   merge: ({ models, weights }, { normalize }) => weightedSum(models, weights, normalize),
 };
 

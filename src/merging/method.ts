@@ -24,6 +24,8 @@ export interface MergingMethod<C extends OptionValues = OptionValues> {
   needsBase: boolean;
   /** Each entry of the result depends on the same entry of the models alone: tensors are merged in pieces. */
   entrywise?: boolean;
+  /** Where the result is Σ w_i θ_i / D alone, D: tensors are added up where they lie. */
+  divisor?(weights: readonly number[], config: C): number;
   /** Returns the merged tensor in new memory. */
   merge(tensors: Tensors, config: C): Float32Array;
   /** Makes one graft, maybe of another method, of grafts as such; what does so merges no weights. */

@@ -1,9 +1,10 @@
+import { weightedSumStored, type Tensor } from '@graft/kernels';
 import { dataError, usageError } from '../errors.js';
 import { decode, encode, isFloat } from '../formats/dtype.js';
 import { bodyName, isHeadName } from '../formats/naming.js';
 import type { MergingMethod } from './method.js';
-import type { Outline, WholeModel } from './stream.js';
-import { weightedSum } from './task-vectors.js';
+import { PIECE, type Outline, type WholeModel } from './stream.js';
+import { divisorOf, weightedSum } from './task-vectors.js';
 
 export interface Merge { base: WholeModel | null; models: readonly WholeModel[]; method: MergingMethod; weights: readonly number[]; config: Record<string, unknown> }
 
@@ -51,11 +52,22 @@ function* merged(tensor: Outline, { base, models, method, weights, config }: Mer
   const holders = models.map((model, i) => ({ model, weight: weights[i], tensor: find(tables[i], tensor.name, models[0]) })).filter((h) => h.tensor !== undefined);
   const inBase = beneath && find(beneath, tensor.name, models[0]);
   const own = holders.map((h) => h.weight), complete = holders.length === models.length && (!method.needsBase || inBase);
+  const divisor = complete ? method.divisor?.(own, config) : divisorOf(own, true);
+  const mapped = divisor === undefined ? [] : holders.map((h) => h.model.mapped?.(h.tensor!) ?? null);
+  if (mapped.length > 0 && mapped.every((t) => t !== null)) return yield* sums(mapped, own, divisor!);
+  mapped.forEach((t) => t?.dispose());
   const sources = [...holders.map((h) => ({ model: h.model, tensor: h.tensor! })), ...(complete && inBase ? [{ model: base!, tensor: inBase }] : [])];
   for (const values of !complete || method.entrywise ? together(sources.map((s) => pieces(s.model, s.tensor))) : [sources.map((s) => floats(s.model, s.tensor))]) {
     const thetas = values.slice(0, holders.length);
     yield complete ? method.merge({ name: common(models[0], tensor.name), base: values[holders.length] ?? null, models: thetas, weights: own }, config) : weightedSum(thetas, own, true);
   }
+}
+
+/** Σ w_i θ_i / divisor piece by piece, in two memories by turns. */
+function* sums(thetas: readonly Tensor[], weights: readonly number[], divisor: number): Generator<Float32Array> {
+  const { size } = thetas[0], at = PIECE / 4, memories = [0, 1].map(() => new Float32Array(Math.min(at, size)));
+  for (let start = 0, turn = 0; start < size; start += at, turn ^= 1) yield weightedSumStored(thetas, weights, divisor, start, memories[turn].subarray(0, size - start));
+  thetas.forEach((t) => t.dispose());
 }
 
 /** Pieces of several tensors of one size, cut where any of them is. */

@@ -1,9 +1,10 @@
+import type { Tensor } from '@graft/kernels';
 import { basename, join } from 'node:path';
 import { usageError } from '../errors.js';
 import type { Checkpoint, ModelConfig } from '../formats/checkpoint.js';
 import { byteLength, type FloatDtype, type StoredDtype } from '../formats/dtype.js';
 import { isDirectory } from '../formats/input.js';
-import { copyInto, writeDirectory, writeOutput } from '../formats/output.js';
+import { copyInto, writeDirectory, writeOutput, type Span } from '../formats/output.js';
 import { writeSafetensors, type LazyTensor } from '../formats/safetensors.js';
 import { openProgress } from '../progress.js';
 
@@ -20,18 +21,22 @@ export interface WholeModel {
   /** What lies beside the weights, config.json among it; empty for a model that is one file. */
   readonly files: readonly string[];
   shards(): Shard[];
-  /** The tensor's bytes, in pieces that may be overwritten when the next is asked for. */
+  /** The tensor's bytes, in pieces that may be overwritten when the one after the next is asked for. */
   data(tensor: Outline): Iterable<Uint8Array>;
+  /** Where they lie in a file as they are. */
+  span?(tensor: Outline): Span | null;
+  /** The same as a float tensor that is read where it lies, for the caller to dispose of. */
+  mapped?(tensor: Outline): Tensor | null;
   close(): void;
 }
 
 /** Bytes read at once: what is written next should still be in the processor's cache. */
-const PIECE = 1 << 20;
+export const PIECE = 1 << 20;
 
-/** A stored tensor's bytes, piece by piece in the same memory. */
+/** A stored tensor's bytes, piece by piece, in two memories by turns. */
 export function* storedBytes(checkpoint: Checkpoint, name: string): Generator<Uint8Array> {
-  const { length } = checkpoint.info(name), memory = new Uint8Array(Math.min(PIECE, length));
-  for (let start = 0; start < length; start += PIECE) yield checkpoint.read(name, start, PIECE, memory);
+  const { length } = checkpoint.info(name), size = Math.min(PIECE, length), memories = [new Uint8Array(size), new Uint8Array(size)];
+  for (let start = 0, turn = 0; start < length; start += PIECE, turn ^= 1) yield checkpoint.read(name, start, PIECE, memories[turn]);
 }
 
 /**
@@ -51,7 +56,14 @@ export async function writeModel(path: string | undefined, model: WholeModel): P
 }
 
 async function writeFiles(path: string | undefined, shards: readonly Shard[], model: WholeModel, advance: (bytes: number) => void): Promise<void> {
-  const lazy = ({ tensors }: Shard): LazyTensor[] => tensors.map((t) => ({ ...t, data: () => told(model.data(t), advance) }));
+  const lazy = ({ tensors }: Shard): LazyTensor[] => tensors.map((t) => ({
+    ...t, data: () => told(model.data(t), advance),
+    span: () => {
+      const span = model.span?.(t) ?? null;
+      if (span) advance(span.length);
+      return span;
+    },
+  }));
   if (!isDirectory(model.path)) return writeOutput(path, (out) => writeSafetensors(out, lazy(shards[0]), shards[0].metadata));
   if (path === undefined || path === '-') throw usageError('--output is missing: a checkpoint is a directory, which standard output cannot take');
   await writeDirectory(path, async (directory) => {

@@ -45,9 +45,12 @@ function rescaled(tau: Float32Array, density: number, rescale: Rescale, former: 
 
 /** Σ w_i τ_i, divided by Σ w_i if `normalize`. */
 export function weightedSum(taus: readonly Float32Array[], weights: readonly number[], normalize: boolean): Float32Array {
+  return entrywiseSum(taus, weights, divisorOf(weights, normalize));
+}
+
+export function divisorOf(weights: readonly number[], normalize: boolean): number {
   const total = weights.reduce((a, b) => a + b, 0);
-  const divisor = normalize && Math.abs(total) >= 1e-8 ? total : 1;
-  return entrywiseSum(taus, weights, divisor);
+  return normalize && Math.abs(total) >= 1e-8 ? total : 1;
 }
 
 /** Elects the sign of Σ w_i τ_i and sums the entries that agree, divided by their weights if `normalize` (TIES, steps 2 and 3). */
