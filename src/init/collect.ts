@@ -113,33 +113,53 @@ function examplesOf(inputs: Batch): number {
   return (inputs.kind === 'text' ? inputs.ids : inputs.kind === 'image' ? inputs.pixels : inputs.x).shape[0];
 }
 
+/** Thrown through a forward pass whose rest nobody wants. */
+const ENOUGH = Symbol('enough');
+
 /**
  * Runs one batch through the frozen model and hands over the input of each wanted site while it is computed, as rows [m, dimIn] of
- * the kept positions: no more than one layer's activations are held at a time. Frees the batch.
+ * the kept positions: no more than one layer's activations are held at a time, and what lies above the last wanted site is not
+ * computed. Frees the batch.
  */
 export function observeInputs(runtime: Runtime, batch: DataBatch, keep: Uint8Array | null, wanted: (site: Site) => boolean, each: (site: Site, X: Float32Array, lengths: number[]) => void): void {
   const examples = examplesOf(batch.inputs);
+  const left = new Set(runtime.model.sites.filter((s) => (s.kind === 'linear' || s.kind === 'conv') && wanted(s)));
+  const texts = batch.inputs.kind === 'text' ? batch.inputs.lengths : undefined;
   const observe = (site: Site, x: Tensor): void => {
     if (!wanted(site)) return;
-    const { X, lengths } = keptRows(x, keep, examples);
+    const { X, lengths } = keptRows(x, keep, examples, texts);
     each(site, X, lengths);
+    left.delete(site);
+    if (left.size === 0) throw ENOUGH;
   };
-  scoped(() => (runtime.head ? runtime.logits(batch.inputs, { observe }) : runtime.features(batch.inputs, { observe })));
-  disposeBatch(batch.inputs as never);
+  try {
+    scoped(() => (runtime.head ? runtime.logits(batch.inputs, { observe }) : runtime.features(batch.inputs, { observe })));
+  } catch (error) {
+    if (error !== ENOUGH) throw error;
+  } finally {
+    disposeBatch(batch.inputs as never);
+  }
 }
 
-function keptRows(x: Tensor, keep: Uint8Array | null, examples: number): { X: Float32Array; lengths: number[] } {
+/** @param texts lengths of texts, which may stand one after another in x, [1, N, d] */
+function keptRows(x: Tensor, keep: Uint8Array | null, examples: number, texts: readonly number[] = []): { X: Float32Array; lengths: number[] } {
   const values = x.dataSync() as Float32Array;
-  const d = x.shape.at(-1)!;
+  const d = x.shape.at(-1)!, rows = values.length / d;
+  const packed = examples > 1 && x.rank === 3 && x.shape[0] === 1 && texts.reduce((a, n) => a + n, 0) === rows;
   // Pooled features have a row an example, not a token.
-  if (!keep || keep.length * d !== values.length) return { X: values.slice(), lengths: new Array<number>(examples).fill(values.length / d / examples) };
+  if (!keep || !(packed || keep.length === rows)) return { X: values.slice(), lengths: new Array<number>(examples).fill(rows / examples) };
   const X = new Float32Array(keep.reduce((a, b) => a + b, 0) * d);
-  const lengths = new Array<number>(examples).fill(0);
-  let to = 0;
-  keep.forEach((k, i) => {
-    if (!k) return;
-    X.set(values.subarray(i * d, (i + 1) * d), (to++) * d);
-    lengths[Math.floor(i * examples / keep.length)]++;
+  const T = keep.length / examples;
+  let to = 0, before = 0;
+  const lengths = Array.from({ length: examples }, (_, b) => {
+    const start = to;
+    for (let t = 0; t < T; t++) {
+      if (!keep[b * T + t]) continue;
+      const row = before + t;
+      X.set(values.subarray(row * d, (row + 1) * d), (to++) * d);
+    }
+    before += packed ? texts[b] : T;
+    return to - start;
   });
   return { X, lengths };
 }

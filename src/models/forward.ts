@@ -21,7 +21,7 @@ export interface ForwardOptions {
   past?: Past;
   /** Everything is recorded for gradients, below what is trained too: those of the input are wanted. */
   record?: boolean;
-  /** Observes the input of linear and convolution sites before they run (data-driven initialisation). */
+  /** Observes the input of linear and convolution sites before they run (data-driven initialisation); tokens may come without padding, [1, N, d]. */
   observe?: (site: Site, x: Tensor) => void;
   /** What linear, convolution and embedding sites run with in place of their weight, as stored. */
   exchange?: (site: Site, W: Tensor) => Tensor;
@@ -87,12 +87,12 @@ export class Forward implements Pass {
 
   /** Nothing in this pass needs to know which row a token is in. */
   get tokenwise(): boolean {
-    return !this.options.observe && !this.options.taps && this.grafts.every((g) => g.tokenwise);
+    return !this.options.taps && this.grafts.every((g) => g.tokenwise);
   }
 
   /** Tokens whose outputs nobody reads can be left out: nothing in this pass wants them but the tokens that read them. */
   get narrows(): boolean {
-    return this.tokenwise && !this.past && this.grafts.every((g) => !g.method.auxiliary);
+    return this.tokenwise && !this.options.observe && !this.past && this.grafts.every((g) => !g.method.auxiliary);
   }
 
   /** Runs what lies below the first block; unless something is trained there, it leaves nothing on the tape. */

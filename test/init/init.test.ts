@@ -6,6 +6,7 @@ import lora, { pairNames } from '../../src/adapters/lora.js';
 import { weightDelta } from '../../src/adapters/low-rank.js';
 import { decode } from '../../src/formats/dtype.js';
 import type { Graft } from '../../src/formats/graft.js';
+import type { TextBatch } from '../../src/models/model.js';
 import { openTable } from '../../src/formats/table.js';
 import { dataBatches, observeInputs, sameInputs, statistics } from '../../src/init/collect.js';
 import corda, { type CordaConfig } from '../../src/init/corda.js';
@@ -152,6 +153,32 @@ describe('what modules read', () => {
     assert.deepEqual(often.names, once.names);
     assert.deepEqual(often.matrices, once.matrices);
     assert.ok(once.matrices.length < sites.length, 'query and value share');
+  });
+
+  test('what modules read of texts without padding is what they read of padded ones, and nothing above the last of them runs', async () => {
+    const { data, b } = await benchWithData();
+    const seen = async (lengths: boolean, names: { test(name: string): boolean }): Promise<{ name: string; X: Float32Array; lengths: number[] }[]> => {
+      const found: { name: string; X: Float32Array; lengths: number[] }[] = [];
+      for await (const batch of data.batches()) {
+        const { inputs, tokens } = batch as { inputs: TextBatch; tokens: Uint8Array };
+        assert.ok(inputs.lengths!.reduce((a, n) => a + n, 0) < 0.95 * tokens.length, 'there is padding');
+        // Every other token counts.
+        const keep = tokens.map((k, i) => k & (i + 1));
+        observeInputs(data.runtime, { ...batch, inputs: lengths ? inputs : { ...inputs, lengths: undefined } }, keep, (s) => names.test(s.name), (s, X, own) => found.push({ name: s.name, X, lengths: own }));
+        break;
+      }
+      return found;
+    };
+    const [packed, padded] = [await seen(true, /dense|query/), await seen(false, /dense|query/)];
+    assert.deepEqual(packed.map((f) => f.name), padded.map((f) => f.name));
+    packed.forEach((f, i) => {
+      assert.deepEqual(f.lengths, padded[i].lengths);
+      assert.ok(maxDifference(f.X, padded[i].X) < 1e-5, f.name);
+    });
+    const ran: string[] = [];
+    await seen(true, { test: (name: string) => { ran.push(name); return name === 'encoder.layer.0.attention.self.key'; } });
+    const after = b.model.sites.find((s) => s.name === 'encoder.layer.0.attention.output.dense')!;
+    assert.equal(ran.filter((n) => n === after.name).length, 1, 'asked of at the start, and never when it would run');
   });
 
   test('modules the data never reaches start as LoRA does; where these are all it is said', async () => {
