@@ -1,8 +1,7 @@
-import { usageError } from '../errors.js';
+import { registry } from '../registry.js';
 import type { Method } from './method.js';
 
-/** One line a method: its module is loaded when it is asked for. */
-const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // eslint-disable-line @typescript-eslint/no-explicit-any
+const METHODS = registry<Method<any>>('method', { // eslint-disable-line @typescript-eslint/no-explicit-any
   full: () => import('./full.js'),
   bitfit: () => import('./bitfit.js'),
   linear: () => import('./linear.js'),
@@ -27,13 +26,7 @@ const METHODS: Record<string, () => Promise<{ default: Method<any> }>> = { // es
   prefix: () => import('./prefix.js'),
   prompt: () => import('./prompt.js'),
   'pixel-prompt': () => import('./pixel-prompt.js'),
-};
+});
 
-export const methodNames = (): string[] => Object.keys(METHODS).sort();
-
-/** @throws GraftError (usage) for an unknown name. */
-export async function loadMethod(name: string): Promise<Method> {
-  const load = Object.hasOwn(METHODS, name) ? METHODS[name] : undefined;
-  if (!load) throw usageError(`unknown method '${name}': one of ${methodNames().join(', ')}`);
-  return (await load()).default;
-}
+export const methodNames = (): string[] => METHODS.names().sort();
+export const loadMethod = (name: string): Promise<Method> => METHODS.load(name);

@@ -1,20 +1,13 @@
-import { usageError } from '../errors.js';
+import { registry } from '../registry.js';
 import type { Initialiser } from './initialiser.js';
 
-/** One line an initialisation. */
-const INITIALISERS: Record<string, () => Promise<{ default: Initialiser<any> }>> = { // eslint-disable-line @typescript-eslint/no-explicit-any
+const INITIALISERS = registry<Initialiser<any>>('initialisation', { // eslint-disable-line @typescript-eslint/no-explicit-any
   pissa: () => import('./pissa.js'),
   olora: () => import('./olora.js'),
   corda: () => import('./corda.js'),
   eva: () => import('./eva.js'),
   truncate: () => import('./truncate.js'),
-};
+});
 
-export const initialiserNames = (): string[] => Object.keys(INITIALISERS).sort();
-
-/** @throws GraftError (usage) for an unknown name. */
-export async function loadInitialiser(name: string): Promise<Initialiser> {
-  const load = INITIALISERS[name];
-  if (!load) throw usageError(`unknown initialisation '${name}': one of ${initialiserNames().join(', ')}`);
-  return (await load()).default;
-}
+export const initialiserNames = (): string[] => INITIALISERS.names().sort();
+export const loadInitialiser = (name: string): Promise<Initialiser> => INITIALISERS.load(name);

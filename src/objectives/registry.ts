@@ -1,20 +1,14 @@
-import { usageError } from '../errors.js';
+import { registry } from '../registry.js';
 import type { Objective } from './objective.js';
 
-const OBJECTIVES: Record<string, () => Promise<{ default: Objective<any> }>> = { // eslint-disable-line @typescript-eslint/no-explicit-any
+const OBJECTIVES = registry<Objective<any>>('objective', { // eslint-disable-line @typescript-eslint/no-explicit-any
   classify: () => import('./classify.js'),
   tag: () => import('./tag.js'),
   mlm: () => import('./mlm.js'),
   clm: () => import('./clm.js'),
   diffusion: () => import('./diffusion.js'),
   erase: () => import('./erase.js'),
-};
+});
 
-export const objectiveNames = (): string[] => Object.keys(OBJECTIVES);
-
-/** @throws GraftError (usage) for an unknown name. */
-export async function loadObjective(name: string): Promise<Objective> {
-  const load = OBJECTIVES[name];
-  if (!load) throw usageError(`unknown objective '${name}': one of ${objectiveNames().join(', ')}`);
-  return (await load()).default;
-}
+export const objectiveNames = (): string[] => OBJECTIVES.names();
+export const loadObjective = (name: string): Promise<Objective> => OBJECTIVES.load(name);

@@ -1,19 +1,19 @@
 import { usageError } from '../errors.js';
+import { registry } from '../registry.js';
 import type { Picture } from './picture.js';
 
-const PICTURES: Record<string, () => Promise<{ default: Picture }>> = {
+const PICTURES = registry<Picture>('picture', {
   curves: () => import('./curves.js'),
   bars: () => import('./bars.js'),
   ranks: () => import('./ranks.js'),
   spectra: () => import('./spectra.js'),
   tta: () => import('./tta.js'),
-};
+});
 
-export const pictureNames = (): string[] => Object.keys(PICTURES);
+export const pictureNames = (): string[] => PICTURES.names();
 
-/** @throws GraftError (usage) for an unknown name. */
+/** @throws GraftError (usage) for none or an unknown one. */
 export async function loadPicture(name: string | undefined): Promise<Picture> {
-  const load = name === undefined ? undefined : PICTURES[name];
-  if (!load) throw usageError(`the first operand is the picture: one of ${pictureNames().join(', ')}`);
-  return (await load()).default;
+  if (name === undefined) throw usageError(`the first operand is the picture: one of ${pictureNames().join(', ')}`);
+  return PICTURES.load(name);
 }

@@ -1,8 +1,7 @@
-import { usageError } from '../errors.js';
+import { registry } from '../registry.js';
 import type { TtaMethod } from './method.js';
 
-/** One line a method: its module is loaded when it is asked for. */
-const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { // eslint-disable-line @typescript-eslint/no-explicit-any
+const METHODS = registry<TtaMethod<any>>('method', { // eslint-disable-line @typescript-eslint/no-explicit-any
   source: () => import('./source.js'),
   'bn-adapt': () => import('./bn-adapt.js'),
   tent: () => import('./tent.js'),
@@ -27,13 +26,7 @@ const METHODS: Record<string, () => Promise<{ default: TtaMethod<any> }>> = { //
   itta: () => import('./itta.js'),
   vida: () => import('./vida.js'),
   sda: () => import('./sda.js'),
-};
+});
 
-export const ttaNames = (): string[] => Object.keys(METHODS);
-
-/** @throws GraftError (usage) for an unknown name. */
-export async function loadTta(name: string): Promise<TtaMethod> {
-  const load = METHODS[name];
-  if (!load) throw usageError(`unknown method '${name}': one of ${ttaNames().join(', ')}`);
-  return (await load()).default;
-}
+export const ttaNames = (): string[] => METHODS.names();
+export const loadTta = (name: string): Promise<TtaMethod> => METHODS.load(name);
