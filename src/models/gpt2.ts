@@ -1,21 +1,22 @@
 import { residual, tf, type Tensor } from '@graft/kernels';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
-import { decoderHeads } from './decoder-heads.js';
+import { decoderHeads, decoderNames } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, Reads, TextBatch } from './model.js';
-import { modulePrefix, Modules, tableRows, type Headers } from './modules.js';
+import { Modules, tableRows, type Headers } from './modules.js';
 import { atEnd, overSequence, type Sequence } from './sequence.js';
 import { joinHeads, positions, splitHeads, through } from './transformer.js';
 
 /** GPT-2 (Radford et al., 2019): a causal decoder with LayerNorm before each sub-layer; its dense weights are stored [in, out]. */
 export default function gpt2(checkpoint: Headers): Model {
   const m = new Modules(checkpoint);
-  const prefix = modulePrefix(checkpoint, 'transformer.', 'wte.weight');
+  const names = decoderNames(checkpoint, 'transformer.', 'wte.weight', true), { prefix } = names;
   const [d, layers, heads] = [count(checkpoint, 'n_embd'), layerCount(checkpoint, 'n_layer'), count(checkpoint, 'n_head')];
   const epsilon = real(checkpoint, 'layer_norm_epsilon', 1e-5);
   const places = tableRows(checkpoint, `${prefix}wpe.weight`, 'n_positions');
-  const word = m.embedding(`${prefix}wte`, 'embed', [tableRows(checkpoint, `${prefix}wte.weight`, 'vocab_size'), d]);
+  const rows = tableRows(checkpoint, `${prefix}wte.weight`, 'vocab_size');
+  const word = m.embedding(`${prefix}wte`, 'embed', [rows, d]);
   const enter = m.tokens(d);
   const position = m.embedding(`${prefix}wpe`, 'position', [places, d]);
   const drop = m.dropout(`${prefix}drop`, dropoutRate(checkpoint, 'embd_pdrop', 0.1));
@@ -37,7 +38,7 @@ export default function gpt2(checkpoint: Headers): Model {
   };
   return assemble(checkpoint, m, {
     input: 'text', hiddenSize: d, layers, maxLength: places, defaultTargets: ['c_attn'], backbone,
-    ...decoderHeads(checkpoint, m, { d, table: `${prefix}wte.weight`, std: real(checkpoint, 'initializer_range', 0.02), tagger: 'classifier' }),
+    ...decoderHeads(checkpoint, m, { d, rows, names, std: real(checkpoint, 'initializer_range', 0.02), tagger: 'classifier' }),
   });
 }
 

@@ -2,10 +2,10 @@ import { residual, rotary, tf, type Tensor } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
-import { decoderHeads } from './decoder-heads.js';
+import { decoderHeads, decoderNames } from './decoder-heads.js';
 import type { Forward } from './forward.js';
 import type { Batch, Features, Model, Reads, TextBatch } from './model.js';
-import { modulePrefix, Modules, tableRows, type Headers } from './modules.js';
+import { Modules, tableRows, type Headers } from './modules.js';
 import { rope, type Rotation } from './rope.js';
 import { atEnd, overSequence, type Sequence } from './sequence.js';
 import { joinHeads, splitHeads, through } from './transformer.js';
@@ -13,7 +13,7 @@ import { joinHeads, splitHeads, through } from './transformer.js';
 /** Llama (Touvron et al., 2023), Mistral and Qwen2: RMSNorm, rotary positions, grouped-query attention, gated feed-forward. */
 export default function llama(checkpoint: Headers): Model {
   const m = new Modules(checkpoint);
-  const prefix = modulePrefix(checkpoint, 'model.', 'embed_tokens.weight');
+  const names = decoderNames(checkpoint, 'model.', 'embed_tokens.weight', false), { prefix } = names;
   const [d, layers, heads] = [count(checkpoint, 'hidden_size'), layerCount(checkpoint, 'num_hidden_layers'), count(checkpoint, 'num_attention_heads')];
   const shape: Shape = {
     d, heads, kvHeads: count(checkpoint, 'num_key_value_heads', heads), headDim: count(checkpoint, 'head_dim', d / heads),
@@ -23,7 +23,8 @@ export default function llama(checkpoint: Headers): Model {
   const maxLength = count(checkpoint, 'max_position_embeddings', 2048);
   const window = slidingWindow(checkpoint);
   const angles = rope(checkpoint, shape.headDim);
-  const word = m.embedding(`${prefix}embed_tokens`, 'embed', [tableRows(checkpoint, `${prefix}embed_tokens.weight`, 'vocab_size'), d]);
+  const rows = tableRows(checkpoint, `${prefix}embed_tokens.weight`, 'vocab_size');
+  const word = m.embedding(`${prefix}embed_tokens`, 'embed', [rows, d]);
   const enter = m.tokens(d);
   const blocks = Array.from({ length: layers }, (_, i) => llamaLayer(m, i, `${prefix}layers.${i}`, shape));
   m.layer = layers;
@@ -43,7 +44,7 @@ export default function llama(checkpoint: Headers): Model {
   };
   return assemble(checkpoint, m, {
     input: 'text', hiddenSize: d, layers, maxLength: Math.min(maxLength, window), defaultTargets: ['q_proj', 'v_proj'], backbone,
-    ...decoderHeads(checkpoint, m, { d, table: `${prefix}embed_tokens.weight`, std: real(checkpoint, 'initializer_range', 0.02), tagger: 'score' }),
+    ...decoderHeads(checkpoint, m, { d, rows, names, std: real(checkpoint, 'initializer_range', 0.02), tagger: 'score' }),
   });
 }
 
