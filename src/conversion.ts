@@ -1,6 +1,6 @@
 import { concatenateLora } from './merging/concatenate.js';
 import { fold } from './merging/exact.js';
-import { isFactored, unfolded } from './merging/unfold.js';
+import { unfolds, unfolded } from './merging/unfold.js';
 import { reshard, TORCH, type Outline, type WholeModel } from './merging/stream.js';
 import { dataError } from './errors.js';
 import { openCheckpoint } from './formats/checkpoint.js';
@@ -11,7 +11,7 @@ import { peftForm } from './formats/peft.js';
 
 /** The graft in a form PEFT has; a moved start and allocated ranks become plain LoRA. @throws GraftError (1) for a method PEFT lacks */
 export function asPlainLora(graft: Graft): Graft {
-  if (isFactored(graft)) return unfolded(graft);
+  if (unfolds(graft)) return unfolded(graft);
   peftForm(graft.method);
   if (graft.method !== 'lora' || !graft.config.residual) return graft;
   const plain = concatenateLora([{ graft, weight: 1 }]);

@@ -33,6 +33,7 @@ export interface AdaloraConfig extends Targets {
 const adalora: Method<AdaloraConfig> = {
   name: 'adalora',
   summary: 'low-rank change whose rank moves to where it matters (AdaLoRA)',
+  factored: true,
   paper: { title: 'Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning', authors: 'Zhang et al.', year: 2023, url: 'https://arxiv.org/abs/2303.10512' },
   options: {
     rank: { type: 'number', alias: 'r', default: 12, min: 1, describe: 'rank of every module at the start' },

@@ -21,6 +21,7 @@ export interface CodyraConfig extends Targets {
 const codyra: Method<CodyraConfig> = {
   name: 'codyra',
   summary: 'low-rank change that keeps few ranks, for tasks in sequence (CoDyRA)',
+  factored: true,
   paper: {
     title: 'Adaptive Rank, Reduced Forgetting: Knowledge Retention in Continual Learning Vision-Language Models with Dynamic Rank-Selective LoRA', authors: 'Lu et al.', year: 2024,
     url: 'https://arxiv.org/abs/2412.01004',

@@ -14,6 +14,7 @@ const { loraBias: _, ...options } = lora.options;
 const dora: Method<LoraConfig> = {
   name: 'dora',
   summary: 'LoRA on the direction of the weights, and their magnitudes (DoRA)',
+  factored: true,
   paper: { title: 'DoRA: Weight-Decomposed Low-Rank Adaptation', authors: 'Liu et al.', year: 2024, url: 'https://arxiv.org/abs/2402.09353' },
   options,
   resolve: lora.resolve,

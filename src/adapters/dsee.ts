@@ -25,6 +25,7 @@ export interface DseeConfig extends Targets {
 const dsee: Method<DseeConfig> = {
   name: 'dsee',
   summary: 'low-rank and sparse change of weights that may then be pruned by it (DSEE)',
+  factored: true,
   paper: { title: 'DSEE: Dually Sparsity-embedded Efficient Tuning of Pre-trained Language Models', authors: 'Chen et al.', year: 2023, url: 'https://arxiv.org/abs/2111.00160' },
   options: {
     rank: { type: 'number', alias: 'r', default: 16, min: 1, describe: 'rank r of U V' },

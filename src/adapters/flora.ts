@@ -20,6 +20,7 @@ export interface FloraConfig extends Targets {
 const flora: Method<FloraConfig> = {
   name: 'flora',
   summary: 'a change with a low-rank core in every mode of the weight, convolutions unflattened (FLoRA)',
+  factored: true,
   paper: { title: 'FLoRA: Low-Rank Core Space for N-dimension', authors: 'Si et al.', year: 2024, url: 'https://arxiv.org/abs/2405.14739' },
   options: {
     ranks: { type: 'number', array: true, metavar: 'IN,OUT,KH,KW', describe: 'rank of each mode: inputs, outputs, height and width of the window; at most what the mode has; default: 16,16,2,2' },

@@ -23,6 +23,7 @@ export interface HydraConfig extends Targets {
 const hydra: Method<HydraConfig> = {
   name: 'hydra',
   summary: 'low-rank branches beside a module and behind it (Hydra)',
+  factored: true,
   paper: { title: 'Hydra: Multi-head Low-rank Adaptation for Parameter Efficient Fine-tuning', authors: 'Kim et al.', year: 2023, url: 'https://arxiv.org/abs/2309.06922' },
   options: {
     parRank: { type: 'number', default: 4, min: 0, describe: 'rank of the branch that reads what the module reads; 0: none' },

@@ -35,6 +35,7 @@ export interface IncreloraConfig extends Targets {
 const increlora: Method<IncreloraConfig> = {
   name: 'increlora',
   summary: 'low-rank change whose rank grows where it matters (IncreLoRA)',
+  factored: true,
   paper: { title: 'IncreLoRA: Incremental Parameter Allocation Method for Parameter-Efficient Fine-tuning', authors: 'Zhang et al.', year: 2023, url: 'https://arxiv.org/abs/2308.12043' },
   options: {
     rank: { type: 'number', alias: 'r', default: 1, min: 1, describe: 'rank of every module at the start' },

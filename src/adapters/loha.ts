@@ -41,6 +41,7 @@ export const kaiming = (fanIn: number): Init => ({ kind: 'kaiming', fanIn });
 const loha: Method<LycorisConfig> = {
   name: 'loha',
   summary: 'the Hadamard product of two low-rank matrices (LoHa)',
+  factored: true,
   paper: { title: 'FedPara: Low-Rank Hadamard Product for Communication-Efficient Federated Learning', authors: 'Hyeon-Woo, Ye-Bin, Oh', year: 2021, url: 'https://arxiv.org/abs/2108.06098' },
   options: lycorisOptions,
   resolve: (config, { model }) => ({ ...config, targetModules: config.targetModules?.length ? config.targetModules : [...model.defaultTargets] }),

@@ -19,6 +19,7 @@ export interface LokrConfig extends LycorisConfig {
 const lokr: Method<LokrConfig> = {
   name: 'lokr',
   summary: 'the Kronecker product of two small matrices (LoKr)',
+  factored: true,
   paper: { title: 'Navigating Text-To-Image Customization: From LyCORIS Fine-Tuning to Model Evaluation', authors: 'Yeh et al.', year: 2023, url: 'https://arxiv.org/abs/2309.14859' },
   options: {
     ...lycorisOptions,

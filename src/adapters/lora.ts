@@ -28,6 +28,7 @@ export interface LoraConfig extends Targets {
 const lora: Method<LoraConfig> = {
   name: 'lora',
   summary: 'low-rank change of weights (LoRA, rsLoRA)',
+  factored: true,
   paper: { title: 'LoRA: Low-Rank Adaptation of Large Language Models', authors: 'Hu et al.', year: 2021, url: 'https://arxiv.org/abs/2106.09685' },
   options: {
     rank: { type: 'number', alias: 'r', default: 8, min: 1, describe: 'rank r' },

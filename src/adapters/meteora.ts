@@ -42,6 +42,7 @@ const DEFAULTS: Record<string, string | number | boolean> = { topK: 2, temperatu
 const meteora: Method<MeteoraConfig> = {
   name: 'meteora',
   summary: 'several LoRA adapters that a gate chooses from for every token (MeteoRA)',
+  factored: true,
   paper: { title: 'MeteoRA: Multiple-tasks Embedded LoRA for Large Language Models', authors: 'Xu et al.', year: 2024, url: 'https://arxiv.org/abs/2405.13053' },
   options: {
     ...Object.fromEntries(Object.entries(meteoraOptions).map(([name, o]) => [name, { ...o, ...(name in DEFAULTS && { default: DEFAULTS[name] }), describe: o.describe.replace(/; default: [\d.]+$/, '') }])),

@@ -163,6 +163,8 @@ export interface Method<C extends OptionValues = OptionValues> {
   /** Added to the training loss of every batch (scalar), in the share that the batch has in the step. */
   auxiliary?(call: AuxiliaryCall, config: C): Tensor | null;
 
+  /** The change is a product of its tensors: the mean of the tensors of several grafts is not the mean of their changes. */
+  factored?: boolean;
   /** Why `merge` must refuse; absent where the change is exact in the weights. */
   unmergeable?: string | ((config: OptionValues) => string | undefined);
   afterBackward?(call: StepCall, config: C): void;

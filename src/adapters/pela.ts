@@ -30,6 +30,7 @@ const LEAST_OUTPUTS = 10;
 const pela: Method<PelaConfig> = {
   name: 'pela',
   summary: 'every dense weight replaced by two thin ones, and the model trained to compute what it did (PELA)',
+  factored: true,
   paper: { title: 'PELA: Learning Parameter-Efficient Models with Low-Rank Approximation', authors: 'Guo et al.', year: 2023, url: 'https://arxiv.org/abs/2310.10700' },
   options: {
     ratio: { type: 'number', default: 2, min: 1, describe: 'compression ratio c of the weights' },

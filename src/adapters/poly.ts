@@ -31,6 +31,7 @@ export const ROUTER_BOUND = 1e-3;
 const poly: Method<PolyConfig> = {
   name: 'poly',
   summary: 'skills that many tasks share, mixed for each task (Poly, MHR)',
+  factored: true,
   paper: { title: 'Multi-Head Adapter Routing for Cross-Task Generalization', authors: 'Caccia et al.', year: 2023, url: 'https://arxiv.org/abs/2211.03831' },
   options: {
     rank: { type: 'number', alias: 'r', default: 8, min: 1, describe: 'rank r of a skill' },

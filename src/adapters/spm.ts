@@ -24,6 +24,7 @@ const [DOWN, UP] = ['lora_down.weight', 'lora_up.weight'];
 const spm: Method<SpmConfig> = {
   name: 'spm',
   summary: 'one-dimensional changes that erase a concept from a diffusion model, as permeable as the prompt is near it (SPM)',
+  factored: true,
   paper: { title: 'One-dimensional Adapter to Rule Them All: Concepts, Diffusion Models and Erasing Applications', authors: 'Lyu, Yang, Hong, Chen, Jin, He, Xue, Han, Ding', year: 2024, url: 'https://arxiv.org/abs/2312.16145' },
   options: {
     concept: { type: 'string', array: true, metavar: 'PROMPT', describe: 'what it erases, as a prompt that the model knows; repeatable: the nearest counts' },

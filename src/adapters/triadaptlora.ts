@@ -34,6 +34,7 @@ export interface TriadaptloraConfig extends Targets {
 const triadaptlora: Method<TriadaptloraConfig> = {
   name: 'triadaptlora',
   summary: 'low-rank change with a core that grows by triangles where it matters (TriAdaptLoRA)',
+  factored: true,
   paper: { title: 'TriAdaptLoRA: Brain-Inspired Triangular Adaptive Low-Rank Adaptation for Parameter-Efficient Fine-Tuning', authors: 'Liang et al.', year: 2025, url: 'https://arxiv.org/abs/2501.08008' },
   options: {
     rank: { type: 'number', alias: 'r', default: 1, min: 1, describe: 'rank of every module at the start' },

@@ -13,6 +13,7 @@ export interface VeraConfig extends Targets { rank: number; dInitial: number; dr
 const vera: Method<VeraConfig> = {
   name: 'vera',
   summary: 'two vectors a module around one random low-rank pair that all share (VeRA)',
+  factored: true,
   paper: { title: 'VeRA: Vector-based Random Matrix Adaptation', authors: 'Kopiczko, Blankevoort, Asano', year: 2023, url: 'https://arxiv.org/abs/2310.11454' },
   options: {
     rank: { type: 'number', alias: 'r', default: 256, min: 1, describe: 'rank r of the random pair' },

@@ -40,7 +40,7 @@ const command: Command = {
 export default command;
 
 async function toAdapter(args: Arguments, input: string, dtype: FloatDtype | undefined): Promise<void> {
-  const [{ readGraft, writeGraft }, { asGraftFor, asPlainLora, castGraft }, { writePeft }, { writeDirectory, writeOutput }, { isFactored }, { startCompute }] = await Promise.all([
+  const [{ readGraft, writeGraft }, { asGraftFor, asPlainLora, castGraft }, { writePeft }, { writeDirectory, writeOutput }, { unfolds }, { startCompute }] = await Promise.all([
     import('../formats/graft.js'), import('../conversion.js'), import('../formats/peft.js'), import('../formats/output.js'), import('../merging/unfold.js'), import('../compute.js')]);
   const read = await readGraft(input);
   const named = args.model ? await asGraftFor(args.model, read) : read;
@@ -48,7 +48,7 @@ async function toAdapter(args: Arguments, input: string, dtype: FloatDtype | und
   if (args.to === 'kohya') return writeOutput(args.output, async (out) => (await import('../formats/kohya.js')).writeKohya(out, graft));
   if (args.to === 'graft') return writeOutput(args.output, (out) => writeGraft(out, { ...graft, history: [...graft.history, args.commandLine] }));
   if (!args.output || args.output === '-') throw usageError('--output is missing: an adapter in the PEFT layout is a directory');
-  if (isFactored(graft)) await startCompute({ ...args, backend: 'auto' });
+  if (unfolds(graft)) await startCompute({ ...args, backend: 'auto' });
   await writeDirectory(args.output, (directory) => writePeft(directory, asPlainLora(graft)));
 }
 

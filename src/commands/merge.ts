@@ -102,9 +102,9 @@ async function mergeInto(args: Arguments, grafts: readonly Graft[]): Promise<voi
 }
 
 async function mergeAmongst(args: Arguments, grafts: readonly Graft[]): Promise<void> {
-  const [{ mergeGrafts }, { writeGraft }, { writeOutput }] = await Promise.all([import('../merging/grafts.js'), import('../formats/graft.js'), import('../formats/output.js')]);
+  const [{ loadMethod }, { mergeGrafts }, { writeGraft }, { writeOutput }] = await Promise.all([import('../adapters/registry.js'), import('../merging/grafts.js'), import('../formats/graft.js'), import('../formats/output.js')]);
   const { method, weights, config } = await chosen(args, grafts.length);
-  const merged = mergeGrafts(grafts, method, weights, config, [...new Set(grafts.flatMap((g) => g.history)), args.commandLine]);
+  const merged = mergeGrafts(await loadMethod(grafts[0].method), grafts, method, weights, config, [...new Set(grafts.flatMap((g) => g.history)), args.commandLine]);
   await writeOutput(args.output, (out) => writeGraft(out, merged));
 }
 

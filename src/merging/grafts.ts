@@ -1,3 +1,4 @@
+import type { Method } from '../adapters/method.js';
 import { dataError, usageError } from '../errors.js';
 import { decode, encode, isFloat } from '../formats/dtype.js';
 import type { Graft, StoredTensor } from '../formats/graft.js';
@@ -5,24 +6,22 @@ import { concatenateLora } from './concatenate.js';
 import type { MergingMethod } from './method.js';
 import { weightedSum } from './task-vectors.js';
 
-/** Methods whose change is a product of their tensors: the mean of the factors is not the mean of the changes. */
-const FACTORED = new Set(['dora', 'adalora', 'vera', 'loha', 'lokr', 'poly', 'meteora', 'spm']);
-
 /**
  * Grafts of one method for one model as one graft. LoRA changes are added exactly, by concatenation (`linear` divides by Σw,
  * `task-arithmetic` multiplies by λ); whole tensors (full, bitfit, heads) are merged element by element.
+ * @param of the method of the first
  * @throws GraftError (usage) where the base would be needed, (65) for grafts that do not belong together
  */
-export function mergeGrafts(grafts: readonly Graft[], method: MergingMethod, weights: readonly number[], config: Record<string, unknown>, history: string[]): Graft {
+export function mergeGrafts(of: Pick<Method, 'factored'>, grafts: readonly Graft[], method: MergingMethod, weights: readonly number[], config: Record<string, unknown>, history: string[]): Graft {
   const [first, ...rest] = grafts;
   for (const other of rest) {
     if (other.method !== first.method) throw dataError(`a ${first.method} and a ${other.method} graft cannot become one; give --model to fold both into it`);
     if (first.base.type && other.base.type && first.base.headers !== other.base.headers) throw dataError('the grafts were made for different models');
   }
   if (method.grafts) return { ...method.grafts(grafts, weights, config), head: headOf(grafts), history };
-  if (FACTORED.has(first.method) && rest.length === 0 && method.name === 'linear' && weights[0] === 1) return { ...first, history };
-  if (FACTORED.has(first.method)) throw usageError(`${first.method} grafts cannot be added up tensor by tensor: give --model to fold them into it, one after another`);
   const lora = first.method === 'lora';
+  if (of.factored && !lora && rest.length === 0 && method.name === 'linear' && weights[0] === 1) return { ...first, history };
+  if (of.factored && !lora) throw usageError(`${first.method} grafts cannot be added up tensor by tensor: give --model to fold them into it, one after another`);
   if (lora && method.name !== 'linear' && method.name !== 'task-arithmetic') throw needsModel(method.name);
   const total = weights.reduce((a, b) => a + b, 0);
   const scale = method.name === 'task-arithmetic' ? Number(config.lambda ?? 1) : 1;

@@ -8,18 +8,18 @@ import triadaptlora from '../adapters/triadaptlora.js';
 import { loadTensor, storeTensor, type Graft } from '../formats/graft.js';
 
 /** Methods whose change is s·B A at every module, and the tensor there that reads. */
-const FACTORED: Record<string, { method: Method<any>; reads: string }> = { // eslint-disable-line @typescript-eslint/no-explicit-any
+const FORMS: Record<string, { method: Method<any>; reads: string }> = { // eslint-disable-line @typescript-eslint/no-explicit-any
   codyra: { method: codyra, reads: 'lora_A.weight' }, increlora: { method: increlora, reads: 'lora_A' }, triadaptlora: { method: triadaptlora, reads: 'tri_A' },
 };
 
-export const isFactored = (graft: Graft): boolean => Object.hasOwn(FACTORED, graft.method);
+export const unfolds = (graft: Graft): boolean => Object.hasOwn(FORMS, graft.method);
 
 /**
  * A graft that allocated ranks as the plain LoRA it is, exactly: gates, cores and scales go into the factors, the ranks into patterns.
- * Modules left without ranks are left out. For methods that are factored.
+ * Modules left without ranks are left out. For grafts that unfold.
  */
 export function unfolded(graft: Graft): Graft {
-  const form = FACTORED[graft.method];
+  const form = FORMS[graft.method];
   const config = configOf(form.method, graft);
   return scoped(() => {
     const values = new Map([...graft.tensors].map(([name, t]): [string, Tensor] => [name, loadTensor(name, t)]));

@@ -15,7 +15,7 @@ import { active, bench, fresh, gradients, logits, merged, randomised, type Bench
 
 before(() => useBackend('auto'));
 
-const embedded = (grafts: readonly Graft[], config: Record<string, unknown> = {}, weights = grafts.map(() => 1)): Graft => mergeGrafts(grafts, mergingMethod('meteora'), weights, { seed: 0, ...config }, []);
+const embedded = (grafts: readonly Graft[], config: Record<string, unknown> = {}, weights = grafts.map(() => 1)): Graft => mergeGrafts(lora, grafts, mergingMethod('meteora'), weights, { seed: 0, ...config }, []);
 /** Two grafts that differ in rank, scale and modules. */
 const pair = (b: Bench): [Graft, Graft] => [
   randomised(fresh(b, lora, { rank: 2, alpha: 3, targetModules: ['c_attn'] })),
@@ -42,9 +42,9 @@ test('the adapter that is chosen acts as it does alone; all in equal parts are t
   assert.ok(maxDifference(run(indifferent(embedded([one, two], { topK: 1 }))), alone[0]) < 1e-5);
   assert.ok(maxDifference(run(indifferent(embedded([two, one], { topK: 1 }))), alone[1]) < 1e-5);
   assert.ok(maxDifference(alone[0], alone[1]) > 1e-2);
-  const mean = mergeGrafts([one, two], mergingMethod('linear'), [1, 1], { normalize: true }, []);
+  const mean = mergeGrafts(lora, [one, two], mergingMethod('linear'), [1, 1], { normalize: true }, []);
   assert.ok(maxDifference(run(indifferent(embedded([one, two]))), logits(b, [active(b, lora, mean)])) < 1e-5);
-  const doubled = mergeGrafts([one], mergingMethod('task-arithmetic'), [1], { lambda: 2 }, []);
+  const doubled = mergeGrafts(lora, [one], mergingMethod('task-arithmetic'), [1], { lambda: 2 }, []);
   assert.ok(maxDifference(run(indifferent(embedded([one, two], { topK: 1 }, [2, 1]))), logits(b, [active(b, lora, doubled)])) < 1e-5, '--weight scales an adapter');
   const gated = embedded([one, two]), act = active(b, meteora, gated);
   assert.ok(maxDifference(logits(b, [active(b, meteora, toGraft(act, gated))]), logits(b, [act])) === 0);
@@ -107,7 +107,7 @@ test('what cannot be embedded or run is said', async () => {
   refuses(() => embedded([fresh(b, lora, { targetModules: ['wte'] })]), 65, /lora_embedding_A' has no place/);
   refuses(() => fresh(b, meteora), 64, /made of LoRA grafts: graft merge --method meteora/);
   refuses(() => mergingMethod('meteora').merge({ name: 'w', base: null, models: [], weights: [] }, {}), 64, /leave out --model/);
-  refuses(() => mergeGrafts([bank, bank], mergingMethod('linear'), [1, 1], {}, []), 64, /cannot be added up/);
+  refuses(() => mergeGrafts(meteora, [bank, bank], mergingMethod('linear'), [1, 1], {}, []), 64, /cannot be added up/);
   await assert.rejects(merged(b, [bank]), (e) => e instanceof GraftError && /its gates choose adapters for every token anew/.test(e.message));
   const again = embedded([bank], { temperature: 15 });
   assert.deepEqual([again.config, again.tensors], [{ ...bank.config, temperature: 15 }, bank.tensors], 'its options anew');

@@ -157,8 +157,10 @@ test('what cannot be merged exactly is refused, and nothing is left', async () =
   await assert.rejects(merge('-m', at('base'), '-g', at('a')), refused(64, /--output is missing/));
   await assert.rejects(merge('-g', at('a'), '-g', at('b'), '--method', 'ties', '-o', at('none')), refused(64, /give --model/));
   await assert.rejects(merge('-g', at('a'), '-g', at('b'), '--weight', '1', '-o', at('none')), refused(64, /1 weights for 2/));
-  await trained('product', 'loha', { rank: 2 }, 8);
-  await assert.rejects(merge('-g', at('product'), '-g', at('product'), '-o', at('none')), refused(64, /loha grafts cannot be added up tensor by tensor: give --model/));
+  for (const method of ['loha', 'codyra']) {
+    await trained('product', method, { rank: 2 }, 8);
+    await assert.rejects(merge('-g', at('product'), '-g', at('product'), '-o', at('none')), refused(64, new RegExp(`${method} grafts cannot be added up tensor by tensor: give --model`)));
+  }
   assert.deepEqual(readdirSync(folder).filter((f) => !before.includes(f)).sort(), ['bottleneck', 'misfit', 'product', 'tied']);
 });
 
