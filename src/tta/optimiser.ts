@@ -1,4 +1,4 @@
-import { adamwStep, sgdStep, tf, type Tensor, type Variable } from '@graft/kernels';
+import { adamwSteps, sgdStep, tf, type Tensor, type Variable } from '@graft/kernels';
 import { ownValues } from './network.js';
 
 export type Gradients = ReadonlyMap<string, Tensor>;
@@ -14,7 +14,10 @@ export interface Optimiser {
   dispose(): void;
 }
 
-type Update = (param: Variable, grad: Tensor, moments: readonly Variable[], step: number, name: string) => void;
+/** One tensor with its gradient and moments. */
+interface Part { name: string; param: Variable; grad: Tensor; moments: readonly Variable[] }
+
+type Update = (parts: readonly Part[], step: number) => void;
 
 /** An optimiser whose state lies under `name`: the number of steps, and a set of tensors for each of `moments`. */
 function optimiser(name: string, params: Variables, moments: readonly string[], update: Update): Optimiser {
@@ -23,7 +26,7 @@ function optimiser(name: string, params: Variables, moments: readonly string[], 
   return {
     step(grads) {
       steps++;
-      for (const [n, p] of params) if (grads.has(n)) update(p, grads.get(n)!, held.map(({ values }) => values.get(n)!), steps, n);
+      update([...params].flatMap(([name, param]) => (grads.has(name) ? [{ name, param, grad: grads.get(name)!, moments: held.map(({ values }) => values.get(name)!) }] : [])), steps);
     },
     reset() {
       steps = 0;
@@ -62,7 +65,8 @@ export type AdamConfig = { lr: number; beta1: number; beta2: number };
  * @param rateOf the learning rate of a tensor by its name; the same for all without it
  */
 export const adam = (params: Variables, rates: AdamConfig, rateOf = (_name: string): number => rates.lr): Optimiser =>
-  optimiser('adam', params, ['m', 'v'], (p, g, [m, v], step, name) => adamwStep(p, g, m, v, { lr: rateOf(name), beta1: rates.beta1, beta2: rates.beta2, epsilon: 1e-8, weightDecay: 0, step }));
+  optimiser('adam', params, ['m', 'v'], (parts, step) => adamwSteps(parts.map(({ name, param, grad, moments: [m, v] }) =>
+    ({ param, grad, m, v, gradScale: 1, options: { lr: rateOf(name), beta1: rates.beta1, beta2: rates.beta2, epsilon: 1e-8, weightDecay: 0, step } }))));
 
 /** The options of SGD. */
 export const sgdOptions = (lr: number, momentum: number) => ({
@@ -71,4 +75,5 @@ export const sgdOptions = (lr: number, momentum: number) => ({
 } as const);
 
 export const sgd = (params: Variables, rates: { lr: number; momentum: number; weightDecay?: number }): Optimiser =>
-  optimiser('sgd', params, ['momentum'], (p, g, [m], step) => sgdStep(p, g, m, { lr: rates.lr, momentum: rates.momentum, nesterov: false, weightDecay: rates.weightDecay ?? 0, step }));
+  optimiser('sgd', params, ['momentum'], (parts, step) => parts.forEach(({ param, grad, moments: [m] }) =>
+    sgdStep(param, grad, m, { lr: rates.lr, momentum: rates.momentum, nesterov: false, weightDecay: rates.weightDecay ?? 0, step })));
