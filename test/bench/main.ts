@@ -101,6 +101,9 @@ const generation = (what: string, model: string, stored: 'f32' | 'bf16', precisi
 };
 const CIFAR = join(ROOT, '../shared/data/cifar10/resnet20-12fca82f.safetensors');
 const streams = existsSync(CIFAR) ? ['source', 'bn-adapt', 'tent'].map((method) => (): Work => ({ name: `${method} resnet-20 batch 200`, kind: 'tta', weights: CIFAR, method, batch: 200, size: 32 })) : [];
+/** Every method that needs no images of the source and has a counterpart in test/golden/tta.py. */
+const adapting = existsSync(CIFAR) ? ['source', 'bn-adapt', 'tent', 'eata', 'sar', 'ostta', 'lame', 't3a', 'cotta', 'petal', 'rotta'].map((method) => (): Work =>
+  ({ name: `${method} resnet-20 adapting, batch 200`, kind: 'tta', weights: CIFAR, method, batch: 200, size: 32, options: ['cotta', 'petal'].includes(method) ? { nAug: 4 } : {} })) : [];
 const large = (method: string) => (): Work => ({ name: `${method} resnet-50 batch 16`, kind: 'tta', weights: blank('resnet-50'), method, batch: 16, size: SIDE });
 
 const PARTS: Record<string, (() => Work | ProcessWork)[]> = {
@@ -113,6 +116,7 @@ const PARTS: Record<string, (() => Work | ProcessWork)[]> = {
   ],
   generation: [generation('32 tokens, batch 1', 'llama-150m', 'f32'), generation('32 tokens, batch 1', 'llama-150m', 'f32', 'bf16'), generation('32 tokens, batch 1', 'llama-150m', 'bf16'), generation('32 tokens, batch 1', 'llama-150m', 'bf16', 'bf16')],
   images: [seeing('LoRA step 8×224×224', 8), ...streams, large('source'), large('tent')],
+  adapting,
   processes: processWorks({ root: ROOT, folder, python: PYTHON, threads: THREADS, blank }),
 };
 

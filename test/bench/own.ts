@@ -107,9 +107,9 @@ function copy(bytes: number): Run {
   return () => to.set(from);
 }
 
-async function adapt({ weights, method: name, batch, size }: Extract<Work, { kind: 'tta' }>): Promise<Run> {
+async function adapt({ weights, method: name, batch, size, options }: Extract<Work, { kind: 'tta' }>): Promise<Run> {
   const runtime = await openRuntime({ model: weights }), method = await loadTta(name);
-  const config = Object.fromEntries(Object.entries(method.options).map(([key, o]) => [key, o.default]));
+  const config = Object.fromEntries(Object.entries(method.options).map(([key, o]) => [key, options?.[key] ?? o.default]));
   const adaptation = method.start(new Source(runtime.model, runtime.weights, runtime.grafts, runtime.head!), config, 0);
   const x = tf.randomUniform([batch, size, size, 3]) as Tensor4D;
   return () => tf.tidy(() => { adaptation.step(x).dataSync(); });

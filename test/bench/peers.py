@@ -113,14 +113,15 @@ def generate(model, tokens, **_):
     return run
 
 
-def tta(weights, method, batch, size, **_):
+def tta(weights, method, batch, size, options={}, **_):
     x = torch.rand(batch, 3, size, size)
     if Path(weights).is_dir():
         return photographs(weights, method, x)
     from safetensors.torch import load_file
     from tta import METHODS
 
-    adaptation = METHODS[method](load_file(weights))
+    snake = {''.join('_' + c.lower() if c.isupper() else c for c in name): value for name, value in options.items()}
+    adaptation = METHODS[method](load_file(weights), **snake)
     return lambda: adaptation.step(x)
 
 

@@ -10,7 +10,7 @@ export type Work = { name: string; flop?: number; /** Read at least, where memor
   /** Bytes moved from one buffer to another: what memory allows. */
   | { kind: 'copy'; bytes: number }
   /** One step of test-time adaptation of a CIFAR ResNet (one file), or of a Hugging Face one, on a batch of images. */
-  | { kind: 'tta'; weights: string; method: string; batch: number; size: number }
+  | { kind: 'tta'; weights: string; method: string; batch: number; size: number; options?: Record<string, number> }
 );
 
 /** Pixels along a side of what ViT and ResNet-50 read. */
