@@ -4,7 +4,9 @@ precision: where an activation is nearly 0, rounding decides whether a ReLU pass
     graft data ... -o stream.arrow; graft data ... -o source.arrow        as test/tta/reference.test.ts and fixtures/recipes/tta-reference.mk do
     python test/golden/tta_reference.py --stream stream.arrow --source source.arrow --weights resnet20-12fca82f.safetensors --batch-size 64
 makes test/golden/models/tta-reference.json: logits of every method. With `--method NAME --set key=value ...` it prints the error of each
-domain instead, as graft eval does. Needs torch, safetensors, pyarrow.
+domain instead, as graft eval does; with `--predictions FILE` of graft's too, how far the logits of the first batch are from those. With `--prepared FILE`
+of graft's the method starts from what graft learnt beforehand: training in double precision takes other steps where gradients are near 0, which would hide
+whether the methods agree. Needs torch, safetensors, pyarrow.
 """
 import argparse, json, math, sys, time
 
@@ -130,12 +132,41 @@ def started(name, source, clean, options):
     return tta.METHODS[name](source, **options, **({'clean': clean} if name in tta.FROM_SOURCE else {}), **({'chance': Drawn()} if name in DRAWS else {}))
 
 
-def errors(method, batches):
-    wrong, clock = {}, time.perf_counter()
+def resumed(name, source, clean, options, path):
+    """The method with what graft's --prepared file holds in place of what it would learn itself."""
+    kept = {n: t.double() if t.is_floating_point() else t for n, t in load_file(path).items()}
+    part = lambda prefix: {n[len(prefix):]: t for n, t in kept.items() if n.startswith(prefix)}
+    if name == 'petal':
+        method = started(name, {**source, **part('mean.')}, (), options)
+        method.variance = part('variance.')
+        return method
+    if name != 'rmt' or 'steps' not in kept:
+        return started(name, source, clean, options)
+    method = started(name, source, clean, {**options, 'warm_up': 0})
+    method.steps, places = int(kept['steps']), ('projector.0.weight', 'projector.0.bias', 'projector.2.weight', 'projector.2.bias')
+    trained = {**{n: method.student[n] for n in method.trained}, **dict(zip(places, method.projector))}
+    with torch.no_grad():
+        for n, t in part('student.').items():
+            trained[n].copy_(t)
+        for n, t in part('teacher.').items():
+            method.teacher[n].copy_(t)
+    first, second = part('adam.m.'), part('adam.v.')
+    for n, t in trained.items():
+        method.optimiser.state[t] = {'step': kept['adam.steps'].double(), 'exp_avg': first[n].clone(), 'exp_avg_sq': second[n].clone()}
+    return method
+
+
+def errors(method, batches, predictions):
+    wrong, clock, first = {}, time.perf_counter(), None
     for x, y, domains in batches:
-        for domain, off in zip(domains, (method.step(x).argmax(1) != y).tolist()):
+        z = method.step(x)
+        first = z if first is None else first
+        for domain, off in zip(domains, (z.argmax(1) != y).tolist()):
             wrong.setdefault(domain, []).append(off)
     print(f'{time.perf_counter() - clock:.1f} s', file=sys.stderr)
+    if predictions:
+        rows = pyarrow.ipc.open_stream(predictions).read_all().slice(0, len(first)).to_pydict()['logits']
+        print(json.dumps({'metric': 'first-batch', 'value': (torch.tensor(rows) - first).abs().max().item()}))
     found = {domain: sum(w) / len(w) for domain, w in wrong.items()}
     for group, value in [*found.items(), ('mean', sum(found.values()) / len(found))]:
         print(json.dumps({'metric': 'error', 'value': value, 'group': group}))
@@ -153,7 +184,7 @@ def golden(source, clean, batches):
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser()
-    for option in ('stream', 'source', 'weights', 'method'):
+    for option in ('stream', 'source', 'weights', 'method', 'predictions', 'prepared'):
         parser.add_argument(f'--{option}')
     parser.add_argument('--batch-size', type=int, default=200)
     parser.add_argument('--set', nargs='*', default=[])
@@ -165,6 +196,7 @@ if __name__ == '__main__':
     clean, batches = ([*images(path, args.batch_size)] for path in (args.source, args.stream))
     clean = [(x, y) for x, y, _ in clean]
     if args.method:
-        errors(started(args.method, source, clean, {k: json.loads(v) for k, v in (pair.split('=') for pair in args.set)}), batches)
+        options = {k: json.loads(v) for k, v in (pair.split('=') for pair in args.set)}
+        errors(resumed(args.method, source, clean, options, args.prepared) if args.prepared else started(args.method, source, clean, options), batches, args.predictions)
     else:
         golden(source, clean, batches)
