@@ -1,4 +1,4 @@
-import { Bool, Field, Float32, Float64, Int32, List, Schema, Utf8, type RecordBatch } from 'apache-arrow';
+import { Binary, Bool, Field, Float32, Float64, Int32, List, Schema, Utf8, type RecordBatch } from 'apache-arrow';
 import { dataError } from './errors.js';
 import { withClassLabel } from './formats/features.js';
 import { parseJson } from './formats/json.js';
@@ -6,11 +6,12 @@ import { batchOf, isTrue, type Row } from './formats/rows.js';
 import type { Table } from './formats/table.js';
 import { argmax } from './metrics/classification.js';
 import type { Prediction } from './metrics/metric.js';
+import { UNLABELLED } from './metrics/segmentation.js';
 
 /**
  * Prediction tables: what `tta` and `eval --predictions` write and `eval` reads. One row a prediction, in input order:
- * `logits` and `pred` (classes), `pred_tags` and `tags` (token classification), `nll`, `tokens`, `bytes` (language models) or `noise_mse` (diffusion
- * models), and whatever of CARRIED the data has, so that results can be grouped by it.
+ * `logits` and `pred` (classes), `pred_tags` and `tags` (token classification), `nll`, `tokens`, `bytes` (language models), `noise_mse` (diffusion
+ * models) or `pred_mask` and `mask` (segmentation, one byte a pixel), and whatever of CARRIED the data has, so that results can be grouped by it.
  */
 export type PredictionKind = Prediction['kind'];
 
@@ -22,6 +23,7 @@ const OWN: Record<PredictionKind, () => Field[]> = {
   tags: () => [new Field('pred_tags', new List(new Field('item', new Utf8()))), new Field('tags', new List(new Field('item', new Utf8())))],
   text: () => [new Field('nll', new Float64()), new Field('tokens', new Int32()), new Field('bytes', new Int32())],
   noise: () => [new Field('noise_mse', new Float64())],
+  mask: () => [new Field('pred_mask', new Binary()), new Field('mask', new Binary(), true)],
 };
 
 /** The schema of the predictions for a data table. @param labels class names in index order */
@@ -40,6 +42,18 @@ export function classBatch(schema: Schema, rows: readonly Row[], logits: ArrayLi
   }));
 }
 
+/** One batch of the classes of pixels. @param logits [rows · pixels × classes] @param gold the true ones, where they are known */
+export function maskBatch(schema: Schema, rows: readonly Row[], logits: Float32Array, classes: number, gold: readonly unknown[]): RecordBatch {
+  const maps = classMaps(logits, rows.length, classes);
+  return batchOf(schema, rows.map((row, i) => ({ ...carried(schema, row), pred_mask: maps[i], mask: gold[i] })));
+}
+
+/** The most likely class of each pixel of `n` images. @param logits [n · pixels × C] */
+export function classMaps(logits: Float32Array, n: number, C: number): Uint8Array[] {
+  const pixels = logits.length / (n * C);
+  return Array.from({ length: n }, (_, i) => Uint8Array.from({ length: pixels }, (_, k) => argmax(logits.subarray((i * pixels + k) * C, (i * pixels + k + 1) * C))));
+}
+
 /** The values of the carried columns of a data row. */
 export function carried(schema: Schema, row: Row): Row {
   const out: Row = {};
@@ -56,7 +70,8 @@ export function predictionKind(table: Table): PredictionKind {
   if (table.columns.includes('pred_tags')) return 'tags';
   if (table.columns.includes('nll')) return 'text';
   if (table.columns.includes('noise_mse')) return 'noise';
-  throw dataError(`${table.name}: holds no predictions: none of the columns logits, pred_tags, nll, noise_mse is there; it has ${table.columns.join(', ')} (give --model to predict this data)`);
+  if (table.columns.includes('pred_mask')) return 'mask';
+  throw dataError(`${table.name}: holds no predictions: none of the columns logits, pred_tags, nll, noise_mse, pred_mask is there; it has ${table.columns.join(', ')} (give --model to predict this data)`);
 }
 
 /** The class or tag names a prediction table was written with. */
@@ -69,7 +84,7 @@ export function predictionLabels(table: Table): string[] {
 }
 
 /** What stands beside the predictions. */
-const NEEDED: Record<PredictionKind, string[]> = { class: ['label'], tags: ['tags'], text: ['tokens', 'bytes'], noise: [] };
+const NEEDED: Record<PredictionKind, string[]> = { class: ['label'], tags: ['tags'], text: ['tokens', 'bytes'], noise: [], mask: ['mask'] };
 
 /** The rows of a prediction table as metrics take them. @param by the column to group by */
 export async function* readPredictions(table: Table, by: string | undefined): AsyncGenerator<Prediction> {
@@ -77,18 +92,19 @@ export async function* readPredictions(table: Table, by: string | undefined): As
   table.requireColumns([...NEEDED[kind], ...(by ? [by] : [])]);
   let n = 0, classes = predictionLabels(table).length;
   for await (const rows of table.rows(1024)) for (const row of rows) {
-    const where = `${table.name}: row ${++n}`, read = prediction(kind, row, by ? String(row[by]) : '', where);
+    const where = `${table.name}: row ${++n}`, read = prediction(kind, row, by ? String(row[by]) : '', where, kind === 'mask' ? classes : undefined);
     if (read.kind === 'class' && read.logits.length !== (classes ||= read.logits.length)) throw dataError(`${where}: has ${read.logits.length} logits where there are ${classes} classes`);
     yield read;
   }
   if (n === 0) throw dataError(`${table.name}: has no rows`);
 }
 
-/** One row as metrics take it. @throws GraftError (65) where the label is no class */
-export function prediction(kind: PredictionKind, row: Row, group: string, where: string): Prediction {
+/** One row as metrics take it. @param classes of pixels there are @throws GraftError (65) where the label is no class */
+export function prediction(kind: PredictionKind, row: Row, group: string, where: string, classes = 256): Prediction {
   if (kind === 'tags') return { kind, predicted: texts(row, 'pred_tags', where), gold: texts(row, 'tags', where), group };
   if (kind === 'text') return { kind, nll: number(row, 'nll', where), tokens: number(row, 'tokens', where), bytes: number(row, 'bytes', where), group };
   if (kind === 'noise') return { kind, mse: number(row, 'noise_mse', where), group };
+  if (kind === 'mask') return masks(row, group, where, classes);
   const logits = row.logits as Float32Array, label = Number(row.label);
   if (!isNumbers(logits) || logits.length === 0) throw dataError(`${where}: logits are no list of numbers`);
   if (isTrue(row.is_ood ?? false)) return { kind, logits, label: -1, group, unknown: true };
@@ -97,6 +113,14 @@ export function prediction(kind: PredictionKind, row: Row, group: string, where:
 }
 
 const isNumbers = (value: unknown): value is ArrayLike<number> => value instanceof Float32Array || value instanceof Float64Array || (Array.isArray(value) && value.every((v) => typeof v === 'number'));
+
+function masks(row: Row, group: string, where: string, classes: number): Prediction {
+  const { pred_mask: predicted, mask: gold } = row;
+  if (!(predicted instanceof Uint8Array) || !(gold instanceof Uint8Array)) throw dataError(`${where}: pred_mask and mask are not both bytes, one a pixel`);
+  if (predicted.length !== gold.length) throw dataError(`${where}: pred_mask has ${predicted.length} pixels, mask ${gold.length}`);
+  if (predicted.some((c) => c >= classes) || gold.some((c) => c >= classes && c !== UNLABELLED)) throw dataError(`${where}: a pixel is of a class beyond the ${classes} there are`);
+  return { kind: 'mask', predicted, gold, group };
+}
 
 function texts(row: Row, column: string, where: string): string[] {
   const value = row[column];

@@ -1,8 +1,6 @@
-import { batchNormTrain, tf, untracked, type Tensor1D, type Tensor4D, type Variable } from '@graft/kernels';
-import type { Method, Params, ParamSpec, TensorShapes } from './method.js';
-
-/** PyTorch's momentum of running statistics. */
-const MOMENTUM = 0.1;
+import type { Tensor1D, Variable } from '@graft/kernels';
+import { normaliseInTraining } from '../models/batch-norm.js';
+import type { Method, ParamSpec, TensorShapes } from './method.js';
 
 /**
  * Every weight of the model, trained. Batch normalisation trains with the statistics of the batch and moves its running ones, which
@@ -13,22 +11,15 @@ const full: Method = {
   summary: 'all weights',
   paper: null,
   options: {},
-  sites: (model) => model.sites.filter((s) => s.kind === 'norm' && s.norm!.type === 'batch'),
+  // That of a head which the base lacks trains as part of the head.
+  sites: (model) => model.sites.filter((s) => s.kind === 'norm' && s.norm!.type === 'batch' && (s.role !== 'head' || s.task === model.head?.task)),
   params: (site) => ['running_mean', 'running_var'].map((name) => ({ name, shape: [site.dimOut], init: { kind: 'base', tensor: `${site.name}.${name}` }, trainable: false })),
   replaced: (_model, _config, base) => trainedWhole(base),
   change({ site, x, base, pass }, p) {
     if (!pass.train) return base(x);
-    const { y, mean, variance } = batchNormTrain(x as Tensor4D, pass.weight(site.weight!) as Tensor1D, pass.weight(site.bias!) as Tensor1D, site.norm!.epsilon);
-    const n = x.size / site.dimOut;
-    untracked(() => {
-      move(p, 'running_mean', mean);
-      move(p, 'running_var', tf.mul(variance, n / (n - 1))); // running variances are unbiased
-    });
-    return y;
+    return normaliseInTraining(x, pass.weight(site.weight!) as Tensor1D, pass.weight(site.bias!) as Tensor1D, site.norm!.epsilon, [p.running_mean, p.running_var] as [Variable, Variable]);
   },
 };
-
-const move = (p: Params, name: string, value: tf.Tensor): void => (p[name] as Variable).assign(tf.add(tf.mul(p[name], 1 - MOMENTUM), tf.mul(value, MOMENTUM)));
 
 export default full;
 

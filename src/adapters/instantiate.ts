@@ -54,7 +54,7 @@ export function ownedTensors(method: Method, config: Record<string, unknown>, mo
   const sites = method.sites(model, config);
   for (const site of sites) for (const spec of method.params(site, config, model)) add(`${site.name}.${spec.name}`, spec);
   for (const spec of method.shared?.(model, config, sites) ?? []) add(spec.name, spec);
-  for (const spec of headSpecs(model, head)) add(spec.name, spec);
+  for (const spec of headSpecs(model, head)) specs.set(spec.name, spec); // in place of the base's own
   // A head is replaced once, as a head.
   for (const spec of method.replaced?.(model, config, base) ?? []) if (!specs.has(spec.name)) add(spec.name, spec);
   return specs;
@@ -62,7 +62,7 @@ export function ownedTensors(method: Method, config: Record<string, unknown>, mo
 
 function headSpecs(model: Model, head: Head | null): ParamSpec[] {
   const tensors = head ? model.headTensors(head) : [];
-  return tensors.map((t) => ({ name: t.name, shape: t.shape, init: headInit(t, tensors) }));
+  return tensors.map((t) => ({ name: t.name, shape: t.shape, init: headInit(t, tensors), ...(t.fixed && { trainable: false }) }));
 }
 
 /** PyTorch's Linear starts weight and bias in ±1/√in; a bias finds its weight beside it. */

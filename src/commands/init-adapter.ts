@@ -1,4 +1,5 @@
 import { dataError, usageError } from '../errors.js';
+import type { Table } from '../formats/table.js';
 import type { Head, Model } from '../models/model.js';
 import type { Arguments, Command } from './command.js';
 import { common } from './common.js';
@@ -8,12 +9,12 @@ const command: Command = {
   summary: 'make a new graft for a model',
   description: [
     'Writes a graft in the state training starts from. Most methods leave the model as it is until they are trained.',
-    'With --task the graft brings a new head; its classes come from --labels, or from the data named by --labels-from: the class names of its label column, or the distinct values in it.',
+    'With --task the graft brings a new head; its classes come from --labels, or from the data named by --labels-from: the class names of its label column (tags for --task tag, mask for --task segment), or the distinct values in it.',
   ],
   options: {
     ...common('model', 'output', 'deps', 'seed'),
     method: { type: 'string', metavar: 'NAME', describe: 'how the model is changed', default: 'lora' },
-    task: { type: 'string', describe: 'what the new head does', choices: ['classify', 'tag', 'mlm', 'clm', 'none'], default: 'none' },
+    task: { type: 'string', describe: 'what the new head does', choices: ['classify', 'tag', 'segment', 'mlm', 'clm', 'none'], default: 'none' },
     labels: { type: 'string', metavar: 'A,B,...', describe: 'class or tag names, in index order' },
     checkIdentity: { type: 'boolean', describe: 'fail unless the new graft leaves what the model computes as it is', default: false },
     labelsFrom: { type: 'string', metavar: 'FILE', describe: 'take the class or tag names from this data' },
@@ -68,6 +69,7 @@ async function newHead(args: Arguments): Promise<Head | null> {
 async function labelsOf(path: string, task: string): Promise<string[]> {
   const { openTable } = await import('../formats/table.js');
   const table = await openTable(path);
+  if (task === 'segment') return maskClasses(table);
   const column = task === 'tag' ? 'tags' : 'label';
   table.requireColumns([column]);
   const names = table.classNames(column);
@@ -82,6 +84,21 @@ async function labelsOf(path: string, task: string): Promise<string[]> {
   const wrong = values.find((v) => !Number.isInteger(v) || v < 0 || v >= MAX_CLASSES);
   if (wrong !== undefined) throw dataError(`${path}: ${column} ${wrong} is no class index (0 to ${MAX_CLASSES - 1}); name the classes with --labels`);
   return Array.from({ length: classes }, (_, i) => String(i));
+}
+
+/** What the column `mask` names in its metadata, or the numbers up to the largest in it. */
+async function maskClasses(table: Table): Promise<string[]> {
+  const [{ maskNames, fittedMask }, { rawShape }, { UNLABELLED }] = await Promise.all([import('../data/mask.js'), import('../data/image.js'), import('../metrics/segmentation.js')]);
+  table.requireColumns(['mask']);
+  const { metadata } = table.schema.fields.find((f) => f.name === 'mask')!, names = maskNames(metadata, table.name);
+  if (names) return names;
+  let most = -1, n = 0;
+  for await (const rows of table.rows(64)) for (const row of rows) {
+    const { data } = await fittedMask(row.mask, rawShape(metadata), null, `${table.name}: row ${++n}: mask`);
+    for (const c of data) if (c !== UNLABELLED && c > most) most = c;
+  }
+  if (most < 0) throw dataError(`${table.name}: column mask holds no classes`);
+  return Array.from({ length: most + 1 }, (_, c) => String(c));
 }
 
 /** Beyond this a number is taken for a mistake (an identifier, a score). */

@@ -144,7 +144,7 @@ function isHead(head: unknown): head is Head {
   return head.labels === undefined || (Array.isArray(head.labels) && head.labels.every((l) => typeof l === 'string'));
 }
 
-const TASKS: readonly Head['task'][] = ['classify', 'regress', 'tag', 'mlm', 'clm'];
+const TASKS: readonly Head['task'][] = ['classify', 'regress', 'tag', 'segment', 'mlm', 'clm'];
 
 /** JSON with keys in sorted order, whatever order they were set in. */
 export const canonical = (value: unknown, indent?: number): string => JSON.stringify(value, (_, v) => (isObject(v) ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1))) : v), indent);

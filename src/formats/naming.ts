@@ -18,8 +18,11 @@ const FAMILIES: Record<string, { prefix: string; stem: string }> = {
   vit: { prefix: 'vit.', stem: 'ViT' },
 };
 
+/** How the classes of networks of convolutions begin, whose files keep one name for a module. */
+const CONVOLUTIONAL: Record<string, string> = { resnet: 'ResNet', 'resnet-cifar': 'ResNetCifar' };
+
 /** What stands beside the body: heads, and tensors of grafts that belong to no module. */
-const BESIDE = /^(classifier|score|lm_head|cls|qa_outputs|prompt_embeddings|prompt_encoder|shared|vera_[AB])(\.|$)/;
+const BESIDE = /^(classifier|score|lm_head|cls|qa_outputs|prompt_embeddings|prompt_encoder|decode_head|segmentation_head|shared|vera_[AB])(\.|$)/;
 
 export const isHeadName = (name: string): boolean => BESIDE.test(name);
 
@@ -40,10 +43,10 @@ export function isPrefixed(type: string, names: Iterable<string>): boolean {
 
 /** The class that has this head, e.g. BertForSequenceClassification. Undefined where the family is not known. */
 export function headClass(type: string, { task }: Head): string | undefined {
-  const stem = FAMILIES[type]?.stem;
+  const stem = FAMILIES[type]?.stem ?? CONVOLUTIONAL[type], images = type === 'vit' || stem === CONVOLUTIONAL[type];
   const ends: Partial<Record<Head['task'], string>> = {
-    classify: type === 'vit' ? 'ForImageClassification' : 'ForSequenceClassification', regress: 'ForSequenceClassification', tag: 'ForTokenClassification',
-    mlm: 'ForMaskedLM', clm: type === 'gpt2' ? 'LMHeadModel' : 'ForCausalLM',
+    classify: images ? 'ForImageClassification' : 'ForSequenceClassification', regress: images ? 'ForImageClassification' : 'ForSequenceClassification', tag: 'ForTokenClassification',
+    segment: 'ForSemanticSegmentation', mlm: 'ForMaskedLM', clm: type === 'gpt2' ? 'LMHeadModel' : 'ForCausalLM',
   };
   return stem && ends[task] && stem + ends[task];
 }

@@ -6,7 +6,9 @@ export interface TagPrediction { kind: 'tags'; predicted: readonly string[]; gol
 export interface TextPrediction { kind: 'text'; nll: number; tokens: number; bytes: number; group: string }
 /** The mean squared error of the noise predicted in an image. */
 export interface NoisePrediction { kind: 'noise'; mse: number; group: string }
-export type Prediction = ClassPrediction | TagPrediction | TextPrediction | NoisePrediction;
+/** The class of each pixel; those whose gold class is 255 are not scored. */
+export interface MaskPrediction { kind: 'mask'; predicted: Uint8Array; gold: Uint8Array; group: string }
+export type Prediction = ClassPrediction | TagPrediction | TextPrediction | NoisePrediction | MaskPrediction;
 
 /** What the labels are called; metrics over classes size themselves by it. */
 export interface LabelSet {

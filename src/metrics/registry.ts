@@ -5,12 +5,13 @@ import { bitsPerByte, perplexity, tokenNll } from './likelihood.js';
 import type { Metric, Prediction } from './metric.js';
 import { noiseMse } from './noise.js';
 import { openSetMetrics } from './open-set.js';
+import { miou, pixelAccuracy } from './segmentation.js';
 import { spanF1, spanMacroF1, spanPrecision, spanRecall, tagAccuracy } from './spans.js';
 
 const METRICS: Metric[] = [
   accuracy, error, macroF1, microF1, balancedAccuracy, mcc, nll, brier, ece, confusion,
   spanF1, spanPrecision, spanRecall, spanMacroF1, tagAccuracy,
-  perplexity, tokenNll, bitsPerByte, noiseMse, ...openSetMetrics,
+  perplexity, tokenNll, bitsPerByte, noiseMse, miou, pixelAccuracy, ...openSetMetrics,
 ];
 
 const DEFAULTS: Record<Prediction['kind'], string[]> = {
@@ -18,6 +19,7 @@ const DEFAULTS: Record<Prediction['kind'], string[]> = {
   tags: ['span-f1', 'span-precision', 'span-recall', 'tag-accuracy'],
   text: ['perplexity', 'token-nll', 'bits-per-byte'],
   noise: ['noise-mse'],
+  mask: ['miou', 'pixel-accuracy'],
 };
 
 export const metricNames = (): string[] => METRICS.map((m) => m.name);

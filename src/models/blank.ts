@@ -8,8 +8,9 @@ export interface BlankTensor { name: string; shape: number[]; values: Float32Arr
 
 /**
  * The tensors of a model that nobody has trained, as its architecture starts: in Transformers dense weights, tables and whatever belongs
- * to no site N(0, initializer_range²), in convolutional networks weights Kaiming-uniform and tables N(0, 1); norms 1 and 0. Image classifiers have their
- * head where config.json counts classes, causal decoders their `lm_head` unless it is tied to the word embeddings. Each tensor is drawn from (seed, name).
+ * to no site N(0, initializer_range²), in convolutional networks weights Kaiming-uniform and tables N(0, 1); norms 1 and 0. Image networks have
+ * a head where config.json counts classes: one that segments where its class is named so, else a classifier. Causal decoders have their `lm_head`
+ * unless it is tied to the word embeddings. Each tensor is drawn from (seed, name).
  */
 export async function blankModel(config: ModelConfig, seed: number): Promise<BlankTensor[]> {
   const path = 'config.json';
@@ -22,7 +23,8 @@ export async function blankModel(config: ModelConfig, seed: number): Promise<Bla
     const rng = new Rng('blank', seed, name);
     tensors.set(name, { name, shape, values: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw(rng)) });
   };
-  const taken = (s: Site): boolean => s.role !== 'head' || (s.dimOut > 0 && (model.input === 'image' || s.name === 'lm_head'));
+  const task = /ForSemanticSegmentation$/.test(String((config.architectures as string[] | undefined)?.[0])) ? 'segment' : undefined;
+  const taken = (s: Site): boolean => s.role !== 'head' || (s.dimOut > 0 && (model.input === 'image' ? s.task === task : s.name === 'lm_head'));
   for (const s of model.sites.filter(taken)) {
     const fanIn = s.dimIn * (s.conv ? s.conv.kernel[0] * s.conv.kernel[1] : 1);
     const weight = (rng: Rng): number => (kaiming ? rng.uniform(-1, 1) * Math.sqrt(3 / fanIn) : rng.normal(0, std));

@@ -1,5 +1,6 @@
 import { activate, attention, batchNorm, conv2d, dropout, dropoutMask, embedding, groupNorm, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
+import { normaliseInTraining } from './batch-norm.js';
 import type { AttentionInput, Pass, Past, Site, SiteCall, Tokens, Weights } from './site.js';
 
 /** Where a forward pass finds its weights: float32 tensors by checkpoint name. */
@@ -157,8 +158,10 @@ export class Forward implements Pass {
     const beta = this.weight(site.bias!) as Tensor1D;
     if (type === 'group') return groupNorm(x as Tensor4D, gamma, beta, groups!, epsilon);
     if (type === 'layer') return layerNorm(x, gamma, beta, epsilon);
-    const stat = (s: string): Tensor1D => this.weight(`${site.name}.${s}`) as Tensor1D;
-    return batchNorm(x as Tensor4D, stat('running_mean'), stat('running_var'), gamma, beta, epsilon);
+    const [mean, variance] = ['running_mean', 'running_var'].map((s) => this.weight(`${site.name}.${s}`) as Tensor1D);
+    // A head in training moves its own.
+    if (this.train && site.role === 'head' && mean instanceof tf.Variable && variance instanceof tf.Variable) return normaliseInTraining(x, gamma, beta, epsilon, [mean, variance]);
+    return batchNorm(x as Tensor4D, mean, variance, gamma, beta, epsilon);
   }
 
   /** Per-head attention; grafts may extend keys and values or add to the result. Returns [B, Tq, H, dh]. */

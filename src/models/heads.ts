@@ -46,7 +46,7 @@ const holds = (checkpoint: Headers, t: HeadTensor): boolean => checkpoint.has(t.
 
 /** Classes of transformers by the end of their names, e.g. BertForSequenceClassification. */
 const CLASSES: [RegExp, Head['task']][] = [
-  [/For(Sequence|Image)Classification$/, 'classify'], [/ForTokenClassification$/, 'tag'],
+  [/For(Sequence|Image)Classification$/, 'classify'], [/ForTokenClassification$/, 'tag'], [/ForSemanticSegmentation$/, 'segment'],
   [/For(MaskedLM|PreTraining)$/, 'mlm'], [/(LMHeadModel|ForCausalLM)$/, 'clm'],
 ];
 

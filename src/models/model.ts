@@ -36,6 +36,10 @@ export interface Features {
   mask: Tensor2D | null;
   /** `hidden` holds those tokens alone that were asked for: [B, 1, d] of the first or last, [1, N, d] of N positions. */
   read?: true;
+  /** What a head for dense predictions reads as well: maps of the early and the last stage, or the patches of some blocks, [B, h · w, d]. */
+  stages?(): readonly Tensor[];
+  /** [height, width] of the images: as large dense predictions are. */
+  size?: readonly [number, number];
 }
 
 /** The tokens whose hidden states are read: the first or last of each text, or those at these of the B·T positions. */
@@ -43,13 +47,13 @@ export type Reads = 'first' | 'last' | Int32Array;
 
 /** The task a model with its grafts performs. Its tensors carry the names the Hugging Face class with that head uses. */
 export interface Head {
-  task: 'classify' | 'tag' | 'mlm' | 'clm' | 'regress' | 'diffusion';
+  task: 'classify' | 'tag' | 'mlm' | 'clm' | 'regress' | 'segment' | 'diffusion';
   /** Class or tag names, in index order; of a diffusion model the conditions it knows. */
   labels?: string[];
 }
 
 /** A tensor of a head, with the values it starts from; `checkpoint`: those the checkpoint holds. */
-export interface HeadTensor { name: string; shape: number[]; init: 'normal' | 'zeros' | 'ones' | 'torch-linear' | 'checkpoint'; std?: number }
+export interface HeadTensor { name: string; shape: number[]; init: 'normal' | 'zeros' | 'ones' | 'torch-linear' | 'checkpoint'; std?: number; /** Not trained: running statistics. */ fixed?: boolean }
 
 /** An architecture read from its checkpoint: a forward pass over named sites. */
 export interface Model {
@@ -79,6 +83,6 @@ export interface Model {
   reads(head: Head): Reads | undefined;
   /** @param reads nothing else is wanted: a model may leave out what does not lead there, and says so in the features */
   backbone(f: Forward, batch: Batch, reads?: Reads): Features;
-  /** classify: [B, C]; tag: [B, T, C]; mlm and clm: [B, T, V]; diffusion: the noise, [B, H, W, channels]. */
+  /** classify: [B, C]; segment: [B, height, width, C]; tag: [B, T, C]; mlm and clm: [B, T, V]; diffusion: the noise, [B, H, W, channels]. */
   logits(f: Forward, features: Features, head: Head): Tensor;
 }

@@ -21,6 +21,8 @@ export class Modules {
   /** Tensors that belong to no site. */
   readonly parameters: { name: string; shape: number[] }[] = [];
   layer = -1;
+  /** What the modules declared next have in common. */
+  private common: Partial<Site> = {};
 
   constructor(private readonly checkpoint: Headers) {}
 
@@ -32,11 +34,22 @@ export class Modules {
 
   /** The last dense layer of a head, which a graft may bring: as wide as the checkpoint's own, 0 where it has none. */
   headLinear(name: string, dimIn: number, own: Partial<Site> = {}): (f: Forward, x: Tensor) => Tensor {
-    const weight = own.weight ?? `${name}.weight`;
+    return this.linear(name, 'head', [dimIn, this.classes(own.weight ?? `${name}.weight`)], { bias: `${name}.bias`, ...own });
+  }
+
+  /** How many classes the tensor of a head has rows for: the checkpoint's own, 0 where it has none, of a blank model what config.json counts. */
+  classes(weight: string): number {
     const { blank, config } = this.checkpoint;
     const named = blank ? Number(config.num_labels ?? Object.keys((config.id2label ?? {}) as object).length) : 0;
-    const dimOut = this.checkpoint.has(weight) ? this.checkpoint.info(weight).shape[0] : named;
-    return this.linear(name, 'head', [dimIn, dimOut], { bias: `${name}.bias`, ...own });
+    return this.checkpoint.has(weight) ? this.checkpoint.info(weight).shape[0] : named;
+  }
+
+  /** What `declare` declares is a head of several modules: a graft may bring all of them. */
+  head<T>(task: Site['task'], declare: () => T): T {
+    this.common = { role: 'head', task };
+    const declared = declare();
+    this.common = {};
+    return declared;
   }
 
   /** A square convolution without dilation; `dims` is [in, out]. */
@@ -107,7 +120,7 @@ export class Modules {
   }
 
   private add(site: Omit<Site, 'layer'>): void {
-    this.sites.push({ ...site, layer: this.layer });
+    this.sites.push({ ...site, ...this.common, layer: this.layer });
   }
 
   private present(name: string, otherwise: boolean): string | undefined {

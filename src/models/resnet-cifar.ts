@@ -3,10 +3,11 @@ import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { count } from './config.js';
 import type { Forward } from './forward.js';
-import { imageClassifier } from './image-head.js';
+import { imageClassifier, imageFeatures, imageHeads } from './image-head.js';
 import { normalise, preprocessing } from './image.js';
 import type { Batch, Features, ImageBatch, Model } from './model.js';
 import { Modules, type Headers } from './modules.js';
+import { deepLab } from './segment-head.js';
 
 const EPSILON = 1e-5;
 /** Channels of the three stages. */
@@ -32,11 +33,11 @@ export default function resnetCifar(checkpoint: Headers): Model {
   m.layer = blocks.length;
   const backbone = (f: Forward, batch: Batch): Features => {
     const x = f.stem(() => tf.relu(norm(f, conv(f, normalise(pixels(f, (batch as ImageBatch).pixels), given)))));
-    return { hidden: blocks.reduce((h, block) => block(f, h), x as Tensor), mask: null };
+    return imageFeatures(f, batch as ImageBatch, x, blocks, n);
   };
   return assemble(checkpoint, m, {
     input: 'image', hiddenSize: WIDTHS[2], layers: blocks.length, imageSize: given.size ?? [32, 32], defaultTargets: ['conv1', 'conv2'], backbone,
-    ...imageClassifier(m, 'linear', WIDTHS[2]),
+    ...imageHeads(imageClassifier(m, 'linear', WIDTHS[2]), deepLab(m, checkpoint, WIDTHS[0], WIDTHS[2], 32)),
   });
 }
 

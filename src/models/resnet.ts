@@ -3,10 +3,11 @@ import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { activationOf, count, counts } from './config.js';
 import type { Forward } from './forward.js';
-import { imageClassifier } from './image-head.js';
+import { imageClassifier, imageFeatures, imageHeads } from './image-head.js';
 import { normalise, preprocessing } from './image.js';
 import type { Batch, Features, ImageBatch, Model } from './model.js';
 import { modulePrefix, Modules, type Headers } from './modules.js';
+import { deepLab } from './segment-head.js';
 
 const EPSILON = 1e-5;
 
@@ -38,11 +39,11 @@ export default function resnet(checkpoint: Headers): Model {
       const y = activate(stem(f, normalise(pixels(f, (batch as ImageBatch).pixels), given)), kind.activation);
       return tf.maxPool(y as Tensor4D, 3, 2, 1);
     });
-    return { hidden: blocks.reduce((h, block) => block(f, h), x as Tensor), mask: null };
+    return imageFeatures(f, batch as ImageBatch, x as Tensor, blocks, depths[0]);
   };
   return assemble(checkpoint, m, {
     input: 'image', hiddenSize: from, layers: blocks.length, imageSize: given.size, defaultTargets: ['convolution'], backbone,
-    ...imageClassifier(m, 'classifier.1', from),
+    ...imageHeads(imageClassifier(m, 'classifier.1', from), deepLab(m, checkpoint, widths[0], from, 256)),
   });
 }
 

@@ -25,6 +25,8 @@ export interface Site {
   layer: number;
   /** What the module does in any architecture: query key value output up gate down patch pooler head self embed … */
   role: string;
+  /** The task of the only head it belongs to; an architecture declares the modules of all its heads. */
+  task?: 'segment';
   dimIn: number;
   /** 0 at the last layer of a head that only a graft brings. */
   dimOut: number;

@@ -3,11 +3,13 @@ import { assemble } from './assemble.js';
 import { activationOf, count, dropoutRate, layerCount, real } from './config.js';
 import type { Forward } from './forward.js';
 import { dense, firstToken, outputs, type HeadLayouts } from './heads.js';
+import { imageHeads } from './image-head.js';
 import { MOST_SIDE, normalise, preprocessing } from './image.js';
 import type { Batch, Features, ImageBatch, Model, Reads } from './model.js';
 import { modulePrefix, Modules, type Headers } from './modules.js';
+import { allMlp, readBlocks } from './segment-head.js';
 import { overSequence, type Sequence } from './sequence.js';
-import { joinHeads, splitHeads, through } from './transformer.js';
+import { features, joinHeads, splitHeads, through } from './transformer.js';
 
 /** Vision Transformer (Dosovitskiy et al., 2021); modules as google/vit checkpoints name them. The head reads the class token. */
 export default function vit(checkpoint: Headers): Model {
@@ -43,18 +45,26 @@ export default function vit(checkpoint: Headers): Model {
   };
   const backbone = (f: Forward, batch: Batch, reads?: Reads): Features => {
     const tokens = f.stem(() => embed(f, batch as ImageBatch));
-    return overSequence(f, {}, tokens, reads, (x, sequence, last) => norm(f, through(blocks, x, (block, h, isLast) => block(f, h, isLast ? last : sequence))));
+    const held: Tensor[] = [];
+    const run = (x: Tensor, sequence: Sequence, last: Sequence): Tensor => norm(f, through(blocks, x, (block, h, isLast) => (held[held.length] = block(f, h, isLast ? last : sequence))));
+    const all = overSequence(f, {}, tokens, reads, run);
+    const stages = (): Tensor[] => readBlocks(layers).map((i) => patchesOf(i === layers - 1 ? all.hidden : features(held[i], tokens).hidden));
+    return { ...all, stages, size: [side, side] };
   };
   const layout: HeadLayouts['classify'] = {
     tensors: (head) => dense('classifier', outputs(head), d, real(checkpoint, 'initializer_range', 0.02)),
     reads: 'first',
     logits: (f, { hidden }) => classifier(f, firstToken(hidden)),
   };
+  const grid = Math.floor(side / patch);
   return assemble(checkpoint, m, {
     input: 'image', hiddenSize: d, layers, imageSize: [side, side], defaultTargets: ['query', 'value'], backbone,
-    heads: { classify: layout, regress: layout }, width: { classify: 'classifier.weight' },
+    ...imageHeads({ heads: { classify: layout, regress: layout }, width: { classify: 'classifier.weight' } }, allMlp(m, checkpoint, [grid, grid], layers, d)),
   });
 }
+
+/** What stands at the patches: all but the class token. */
+const patchesOf = (x: Tensor): Tensor => tf.slice(x, [0, 1, 0], [-1, -1, -1]);
 
 interface Shape { d: number; heads: number; inner: number; epsilon: number; activation: ReturnType<typeof activationOf>; dropout: number; attentionDropout: number; biased: boolean }
 

@@ -4,6 +4,7 @@ import type { Objective } from './objective.js';
 const OBJECTIVES = registry<Objective<any>>('objective', { // eslint-disable-line @typescript-eslint/no-explicit-any
   classify: () => import('./classify.js'),
   tag: () => import('./tag.js'),
+  segment: () => import('./segment.js'),
   mlm: () => import('./mlm.js'),
   clm: () => import('./clm.js'),
   diffusion: () => import('./diffusion.js'),

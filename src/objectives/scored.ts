@@ -62,14 +62,14 @@ export function likelihoodRows(logits: Tensor, examples: readonly Spoken[], { co
  * n/(K·n_c) for the n labels of K classes that occur, n_c of them c.
  * @throws GraftError (usage) for weights that are none, or not one a class
  */
-export function classWeights(labels: readonly number[], { options, runtime }: Preparation): number[] | null {
+export function classWeights(labels: Iterable<number>, { options, runtime }: Preparation): number[] | null {
   if (options.classWeights === undefined) return null;
   const given = String(options.classWeights), classes = runtime.head!.labels!.length;
   if (given === 'balanced') {
     const counts = new Array<number>(classes).fill(0);
     for (const l of labels) counts[l]++;
-    const occurring = counts.filter((n) => n > 0).length;
-    return counts.map((n) => (n > 0 ? labels.length / (occurring * n) : 0));
+    const occurring = counts.filter((n) => n > 0).length, total = counts.reduce((a, b) => a + b, 0);
+    return counts.map((n) => (n > 0 ? total / (occurring * n) : 0));
   }
   const weights = given.split(',').map((w) => (w.trim() === '' ? NaN : Number(w)));
   if (weights.length !== classes || !weights.every((w) => Number.isFinite(w) && w >= 0)) {

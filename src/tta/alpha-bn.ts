@@ -9,6 +9,7 @@ export const alphaOption = (alpha: number) => ({ type: 'number', describe: 'shar
 const alphaBn: TtaMethod<{ alphaSource: number; prior?: number }> = {
   name: 'alpha-bn',
   summary: 'normalisation with a mixture of stored and batch statistics',
+  dense: true,
   paper: { title: 'Test-time Batch Statistics Calibration for Covariate Shift', authors: 'You, Li, Zhao', year: 2021, url: 'https://arxiv.org/abs/2110.04065' },
   options: {
     alphaSource: alphaOption(0.9),

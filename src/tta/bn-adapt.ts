@@ -6,6 +6,7 @@ import { BATCH } from './statistics.js';
 const bnAdapt: TtaMethod = {
   name: 'bn-adapt',
   summary: 'batch normalisation with the statistics of the test batch',
+  dense: true,
   paper: {
     title: 'Improving robustness against common corruptions by covariate shift adaptation',
     authors: 'Schneider, Rusak, Eck, Bringmann, Brendel, Bethge', year: 2020, url: 'https://arxiv.org/abs/2006.16971',

@@ -12,6 +12,7 @@ import { mixed } from './statistics.js';
 const core: TtaMethod<AdamConfig & { alphaSource: number }> = {
   name: 'core',
   summary: 'decorrelation of classes over a mixture of stored and batch statistics',
+  dense: true,
   paper: { title: 'Test-time Batch Statistics Calibration for Covariate Shift', authors: 'You, Li, Zhao', year: 2021, url: 'https://arxiv.org/abs/2110.04065' },
   options: { ...adamOptions(1e-3), alphaSource: alphaOption(0.9) },
   start(source, { alphaSource, ...rates }) {

@@ -14,6 +14,7 @@ interface Config extends AdamConfig, Record<string, unknown> { nAug: number; alp
 const cotta: TtaMethod<Config> = {
   name: 'cotta',
   summary: 'mean teacher over augmentations with stochastic restoration',
+  dense: true,
   paper: { title: 'Continual Test-Time Domain Adaptation', authors: 'Wang, Fink, Van Gool, Dai', year: 2022, url: 'https://arxiv.org/abs/2203.13591' },
   options: {
     ...adamOptions(1e-3),

@@ -18,6 +18,7 @@ interface Config extends AdamConfig, Record<string, unknown> { margin: number; s
 const eata: TtaMethod<Config> = {
   name: 'eata',
   summary: 'Tent on reliable and non-redundant images, held by Fisher information',
+  dense: true,
   paper: { title: 'Efficient Test-Time Model Adaptation without Forgetting', authors: 'Niu, Wu, Zhang, Chen, Zheng, Zhao, Tan', year: 2022, url: 'https://arxiv.org/abs/2204.02610' },
   options: {
     ...adamOptions(1e-3),

@@ -36,6 +36,8 @@ export interface TtaMethod<C extends OptionValues = OptionValues> {
   options: OptionSpecs;
   /** What it learns beforehand from the images in the option `sourceData`, where that is given. */
   prepare?(source: Source, batches: readonly SourceBatch[], config: C, seed: number): Map<string, Tensor>;
+  /** It treats the pixels of dense predictions as the rows of a batch: the logits it takes and returns are [B · H · W, C]. */
+  dense?: boolean;
   /** Columns of the data that hold further images of every row. */
   columns?: readonly string[];
   /** It cannot do without `prepare`. */

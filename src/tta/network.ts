@@ -3,6 +3,7 @@ import { ActiveGraft } from '../adapters/active.js';
 import type { Method } from '../adapters/method.js';
 import { Forward, type ForwardOptions, type WeightSource } from '../models/forward.js';
 import type { Head, Model } from '../models/model.js';
+import { pixelRows } from '../models/segment-head.js';
 import type { Site } from '../models/site.js';
 import { buffersOf, isBatchNorm, type Statistics } from './statistics.js';
 
@@ -33,18 +34,23 @@ export class Source {
 
   /** Names of γ and β of every normalisation, or of those of some sites. */
   affine(sites: readonly Site[] = this.model.sites): string[] {
-    return sites.filter((s) => s.kind === 'norm').flatMap((s) => [s.weight, s.bias]).filter((n) => n !== undefined);
+    return this.present(sites.filter((s) => s.kind === 'norm').flatMap((s) => [s.weight, s.bias]).filter((n) => n !== undefined));
   }
 
   /** Names of the running statistics of batch normalisation. */
   buffers(): string[] {
-    return this.model.sites.filter(isBatchNorm).flatMap(buffersOf);
+    return this.present(this.model.sites.filter(isBatchNorm).flatMap(buffersOf));
   }
 
   /** Names of every weight and bias in use, heads included. */
   parameters(): string[] {
-    const present = this.forward();
-    return namesOf(this.model.sites).filter((n) => present.has(n));
+    return this.present(namesOf(this.model.sites));
+  }
+
+  /** Those that the checkpoint or a graft has: the tensors of heads of other tasks are nowhere. */
+  private present(names: readonly string[]): string[] {
+    const forward = this.forward();
+    return names.filter((n) => forward.has(n));
   }
 
   /** The parameters but those of the head. */
@@ -59,9 +65,14 @@ export class Source {
     return { weight: this.value(weight!) as Tensor2D, bias: bias !== undefined && this.forward().has(bias) ? this.value(bias) : null };
   }
 
+  /** A class is predicted for every pixel. */
+  get dense(): boolean {
+    return this.head.task === 'segment';
+  }
+
   /** C. */
   get classes(): number {
-    return this.classifier().weight.shape[0];
+    return this.dense ? this.head.labels!.length : this.classifier().weight.shape[0];
   }
 
   private forward(): Forward {
@@ -70,7 +81,7 @@ export class Source {
 }
 
 /** A dense layer of the task head. */
-export const isHead = (site: Site): boolean => site.kind === 'linear' && site.role === 'head';
+export const isHead = (site: Site): boolean => site.kind === 'linear' && site.role === 'head' && site.task === undefined;
 const namesOf = (sites: readonly Site[]): string[] => [...new Set(sites.flatMap((s) => [s.weight, s.bias]).filter((n) => n !== undefined))];
 
 /** A variable with values of its own: optimisers write in place, and the checkpoint's are mapped. */
@@ -97,22 +108,37 @@ export class Network {
     return new Map([...this.own].filter(([, v]) => v.trainable));
   }
 
-  /** Logits [B, C] of pixels [B, H, W, 3] in evaluation mode (no dropout). */
+  /** Logits [B, C] of pixels [B, H, W, 3] in evaluation mode (no dropout); of dense predictions one row a pixel, [B · H · W, C]. */
   logits(pixels: Tensor4D): Tensor2D {
-    return this.run(pixels);
+    return pixelRows(this.run(pixels));
+  }
+
+  /** The maps [B, H, W, C] of dense predictions. */
+  maps(pixels: Tensor4D): Tensor4D {
+    return this.run(pixels) as Tensor4D;
+  }
+
+  /** It reads images of one size alone. */
+  get oneSize(): boolean {
+    return this.source.model.sites.some((s) => s.kind === 'tokens');
+  }
+
+  /** Logits are of pixels. */
+  get dense(): boolean {
+    return this.source.dense;
   }
 
   /** The same, with what the last dense layer reads: [B, d]. */
   predict(pixels: Tensor4D): { features: Tensor2D; logits: Tensor2D } {
     let features!: Tensor2D;
-    const logits = this.run(pixels, { observe: (site, x) => { if (isHead(site)) features = x as Tensor2D; } });
+    const logits = this.run(pixels, { observe: (site, x) => { if (isHead(site)) features = x as Tensor2D; } }) as Tensor2D;
     return { features, logits };
   }
 
-  private run(pixels: Tensor4D, options: ForwardOptions = {}): Tensor2D {
+  private run(pixels: Tensor4D, options: ForwardOptions = {}): Tensor {
     const { model, weights, grafts, head } = this.source;
     const forward = new Forward(model.sites, weights, [...grafts, this.graft], options);
-    return model.logits(forward, model.backbone(forward, { kind: 'image', pixels }), head) as Tensor2D;
+    return model.logits(forward, model.backbone(forward, { kind: 'image', pixels }), head);
   }
 
   /** The loss's gradient with respect to the trained tensors, by name, and what `loss` returned beside it. */

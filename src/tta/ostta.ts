@@ -14,6 +14,7 @@ import { BATCH } from './statistics.js';
 const ostta: TtaMethod<AdamConfig & { lambdaMax: number }> = {
   name: 'ostta',
   summary: 'entropy minimisation on the images that source and adapted model agree on',
+  dense: true,
   paper: { title: 'Towards Open-Set Test-Time Adaptation Utilizing the Wisdom of Crowds in Entropy Minimization', authors: 'Lee, Das, Choo, Choi', year: 2023, url: 'https://arxiv.org/abs/2308.06879' },
   options: {
     ...adamOptions(1e-3),

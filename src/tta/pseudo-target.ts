@@ -1,4 +1,5 @@
-import { Rng, tf, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { Rng, tf, type Tensor, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { pixelRows, resized } from '../models/segment-head.js';
 import { augment } from './augment.js';
 import type { Network, Source } from './network.js';
 import { adam, type AdamConfig } from './optimiser.js';
@@ -7,7 +8,7 @@ import { pupil, type Pupil } from './teacher.js';
 
 /** The options of a teacher that averages over augmentations. */
 export const averagingOptions = {
-  nAug: { type: 'number', metavar: 'N', describe: 'augmented copies the teacher averages', default: 32, min: 1 },
+  nAug: { type: 'number', metavar: 'N', describe: 'augmented copies the teacher averages; of dense predictions, scales and mirrors', default: 32, min: 1 },
   pTh: { type: 'number', metavar: 'P', describe: 'augment where the anchor\'s mean confidence is below this', default: 0.92, min: 0 },
 } as const;
 
@@ -17,7 +18,7 @@ export function overAugmentations(network: Network, x: Tensor4D, n: number, rng:
   for (let i = 0; i < n; i++) {
     const [mean, squares] = held;
     const next = tf.tidy(() => {
-      const z = network.logits(augment(x, rng(i)));
+      const z = network.dense ? viewLogits(network, x, i) : network.logits(augment(x, rng(i)));
       if (!mean) return [z, tf.zerosLike(z)];
       return onward(mean, squares, z, i + 1);
     });
@@ -27,15 +28,33 @@ export function overAugmentations(network: Network, x: Tensor4D, n: number, rng:
   return { mean: held[0], variance: tf.div(held[1], Math.max(1, n - 1)) };
 }
 
+/** Scales of the views of dense predictions, each as it is and mirrored: multi-scale testing. */
+const SCALES = [1, 0.5, 0.75, 1.25, 1.5, 1.75, 2];
+
+/** What view i predicts for the pixels of x: dense predictions are turned back. A network of one image size sees every view at that size. */
+function viewLogits(network: Network, x: Tensor4D, i: number): Tensor2D {
+  const [, H, W] = x.shape, scale = network.oneSize ? 1 : SCALES[(i >> 1) % SCALES.length], mirrored = i % 2 === 1;
+  const turned = (t: Tensor4D): Tensor4D => (mirrored ? tf.reverse(t, 2) : t);
+  return pixelRows(resized(turned(network.maps(turned(resized(x, Math.round(H * scale), Math.round(W * scale))))), H, W));
+}
+
 /**
  * z̄ (Wang et al., 2022, CoTTA): the teacher's logits, averaged over N augmentations A_i where the anchor, the source model, is unsure,
- * mean_b max_c softmax(f_θ₀(x)) < p_th. Gives z̄ [B, C] and what frees the anchor.
+ * mean_b max_c softmax(f_θ₀(x)) < p_th; of dense predictions at each pixel where it is unsure, over scales and mirrors in place of
+ * augmentations. Gives z̄ [B, C] and what frees the anchor.
  */
 export function pseudoTarget(source: Source, teacher: Network, { nAug, pTh }: { nAug: number; pTh: number }, seed: number): { target(x: Tensor4D, steps: number): Tensor2D; dispose(): void } {
   const anchor = source.copy([], BATCH);
-  const sure = (x: Tensor4D): boolean => pTh === 0 || tf.mean(tf.max(tf.softmax(anchor.logits(x)), -1)).dataSync()[0] >= pTh;
+  const confidence = (x: Tensor4D): Tensor => tf.max(tf.softmax(anchor.logits(x)), -1, true);
+  const averaged = (x: Tensor4D, steps: number): Tensor2D => overAugmentations(teacher, x, nAug, (i) => new Rng('cotta', seed, steps, i)).mean;
+  function target(x: Tensor4D, steps: number): Tensor2D {
+    if (pTh === 0) return teacher.logits(x);
+    const each = confidence(x), sure = (source.dense ? tf.min(each) : tf.mean(each)).dataSync()[0] >= pTh;
+    if (sure) return teacher.logits(x);
+    return source.dense ? tf.where(tf.tile(tf.greaterEqual(each, pTh), [1, source.classes]), teacher.logits(x), averaged(x, steps)) : averaged(x, steps);
+  }
   return {
-    target: (x, steps) => tf.tidy(() => (sure(x) ? teacher.logits(x) : overAugmentations(teacher, x, nAug, (i) => new Rng('cotta', seed, steps, i)).mean)),
+    target: (x, steps) => tf.tidy(() => target(x, steps)),
     dispose: () => anchor.dispose(),
   };
 }

@@ -30,3 +30,9 @@ const METHODS = registry<TtaMethod<any>>('method', { // eslint-disable-line @typ
 
 export const ttaNames = (): string[] => METHODS.names();
 export const loadTta = (name: string): Promise<TtaMethod> => METHODS.load(name);
+
+/** The methods that adapt segmentation. */
+export async function denseNames(): Promise<string[]> {
+  const methods = await Promise.all(ttaNames().map(loadTta));
+  return methods.flatMap((m) => (m.dense ? [m.name] : []));
+}

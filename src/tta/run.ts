@@ -9,7 +9,10 @@ import { readGraft, writeGraft, type Graft } from '../formats/graft.js';
 import { lockFile } from '../formats/lock.js';
 import { writeOutput } from '../formats/output.js';
 import { openTable, type Row, type Table } from '../formats/table.js';
-import { classBatch, predictionSchema } from '../predictions.js';
+import { fittedMask } from '../data/mask.js';
+import { rawShape } from '../data/image.js';
+import { UNLABELLED } from '../metrics/segmentation.js';
+import { classBatch, maskBatch, predictionSchema } from '../predictions.js';
 import { counted } from '../progress.js';
 import { openRuntime, type Runtime } from '../runtime.js';
 import { EventLog } from '../training/log.js';
@@ -17,7 +20,7 @@ import { entropy } from './losses.js';
 import type { Adaptation } from './method.js';
 import { Source } from './network.js';
 import { pixelsOf, preparation } from './prepared.js';
-import { loadTta } from './registry.js';
+import { denseNames, loadTta } from './registry.js';
 import { readState, stored, writeState } from './state.js';
 import { streamBatches } from './stream.js';
 import { loadWrapper } from './wrappers.js';
@@ -37,15 +40,16 @@ async function adapt(args: Arguments): Promise<void> {
   await startCompute(args);
   const runtime = await openRuntime({ model: args.model, grafts: await Promise.all((args.graft as string[]).map(readGraft)) });
   const { head } = runtime;
-  if (runtime.model.input !== 'image' || head?.task !== 'classify') throw usageError(`${args.model}: tta adapts image classifiers; this is a ${runtime.model.type}`);
-  const method = args.around ? (await loadWrapper(args.around)).wrap(await loadTta(args.method)) : await loadTta(args.method);
+  if (runtime.model.input !== 'image' || (head?.task !== 'classify' && head?.task !== 'segment')) throw usageError(`${args.model}: tta adapts image classifiers and segmentation; this is a ${runtime.model.type}${head ? ` that does '${head.task}'` : ' without a head'}`);
+  const dense = head.task === 'segment', method = args.around ? (await loadWrapper(args.around)).wrap(await loadTta(args.method)) : await loadTta(args.method);
+  if (dense && (!method.dense || args.around)) throw usageError(`${method.name} adapts classifiers alone; segmentation is adapted by ${(await denseNames()).join(', ')}`);
   const config = Object.fromEntries(Object.keys(method.options).map((name) => [name, args[name]]));
   const source = new Source(runtime.model, runtime.weights, runtime.grafts, head);
   const table = await openTable(args.data ?? '-', { columns: args.columns });
   const columns = ['image', ...(method.columns ?? [])];
   table.requireColumns([...columns, ...(args.resetOn ? [args.resetOn] : [])]);
   const labels = head.labels ?? [];
-  const schema = predictionSchema('class', table.schema, labels, { 'graft.method': method.name, 'graft.config': JSON.stringify(config) });
+  const schema = predictionSchema(dense ? 'mask' : 'class', table.schema, labels, { 'graft.method': method.name, 'graft.config': JSON.stringify(config) });
   const indexOf = classIndex(labels, table.classNames('label'));
   const prepared = await preparation(method, config, source, runtime, args);
   const start = (): Adaptation => method.start(source, config, args.seed, prepared);
@@ -62,8 +66,9 @@ async function adapt(args: Arguments): Promise<void> {
         adaptation = start();
       }
       const logits = await predict(runtime, source, adaptation, table, rows, columns, at.batches);
-      log.write({ event: 'step', step: at.batches, ...describe(logits, rows), ...(args.log ? drift(source, adaptation) : {}) });
-      await writer.write(classBatch(schema, rows, logits, at.batches));
+      const gold = dense ? await goldMasks(rows, table, source) : rows.map((r) => r.label);
+      log.write({ event: 'step', step: at.batches, ...describe(logits, source.classes, gold), ...(args.log ? drift(source, adaptation) : {}) });
+      await writer.write(dense ? maskBatch(schema, rows, logits, source.classes, gold) : classBatch(schema, rows, logits, at.batches));
       at.batches++;
       at.group = group;
     }
@@ -87,13 +92,22 @@ async function predict(runtime: Runtime, source: Source, adaptation: Adaptation,
   return values;
 }
 
-/** What the log says of a batch: mean entropy and confidence, and accuracy where labels are there. */
-function describe(logits: Float32Array, rows: Row[]): Record<string, number> {
+/** The classes of the pixels of each image, as large as the predictions; null where the data has none. */
+async function goldMasks(rows: readonly Row[], table: Table, { model }: Source): Promise<(Uint8Array | null)[]> {
+  const shape = rawShape(table.schema.fields.find((f) => f.name === 'mask')?.metadata);
+  return Promise.all(rows.map(async ({ mask }, i) => (mask === null || mask === undefined ? null : (await fittedMask(mask, shape, model.imageSize ?? null, `${table.name}: mask of row ${i + 1} of a batch`)).data)));
+}
+
+/** What the log says of a batch: mean entropy and confidence, and accuracy where labels are there. @param gold labels, or those of the pixels of each image */
+function describe(logits: Float32Array, classes: number, gold: readonly unknown[]): Record<string, number> {
   return tf.tidy(() => {
-    const z = tf.tensor2d(logits, [rows.length, logits.length / rows.length]);
+    const z = tf.tensor2d(logits, [logits.length / classes, classes]);
     const said: Record<string, number> = { entropy: tf.mean(entropy(z)).dataSync()[0], confidence: tf.mean(tf.max(tf.softmax(z), -1)).dataSync()[0] };
-    const labels = rows.map((r) => r.label);
-    if (labels.every((l) => typeof l === 'number')) said.accuracy = tf.mean(tf.cast(tf.equal(tf.argMax(z, -1), tf.tensor1d(labels, 'int32')), 'float32')).dataSync()[0];
+    const labels = gold.flatMap((l) => (l instanceof Uint8Array ? Array.from(l, (c) => (c === UNLABELLED ? -1 : c)) : [l]));
+    if (labels.every((l): l is number => typeof l === 'number')) {
+      const truth = tf.tensor1d(labels, 'int32'), right = tf.sum(tf.cast(tf.equal(tf.argMax(z, -1), truth), 'float32'));
+      said.accuracy = tf.div(right, tf.sum(tf.cast(tf.greaterEqual(truth, 0), 'float32'))).dataSync()[0];
+    }
     return said;
   });
 }

@@ -19,6 +19,7 @@ interface Config extends Record<string, unknown> { lr: number; momentum: number;
 const sar: TtaMethod<Config> = {
   name: 'sar',
   summary: 'sharpness-aware entropy minimisation on reliable images, with recovery',
+  dense: true,
   paper: { title: 'Towards Stable Test-Time Adaptation in Dynamic Wild World', authors: 'Niu, Wu, Zhang, Wen, Chen, Zhao, Tan', year: 2023, url: 'https://arxiv.org/abs/2302.12400' },
   options: {
     ...sgdOptions(2.5e-4, 0.9),

@@ -18,7 +18,7 @@ export interface Selection {
 }
 
 export function selection(source: Source, kind: 'all' | 'crowd'): Selection {
-  if (kind === 'all') return { rows: (x) => Array<boolean>(x.shape[0]).fill(true), mean: (values) => tf.mean(values), dispose: () => undefined };
+  if (kind === 'all') return { rows: (_x, z) => Array<boolean>(z.shape[0]).fill(true), mean: (values) => tf.mean(values), dispose: () => undefined };
   const original = source.copy([], BATCH);
   const rows = (x: Tensor4D, z: Tensor2D): boolean[] => untracked(() => scoped(() => crowd(...[original.logits(x), z].map((t) => tf.softmax(t).arraySync()) as [number[][], number[][]])));
   return { rows, mean: (values, x, z) => weightedMean(values, rows(x, z).map(Number)), dispose: () => original.dispose() };

@@ -6,6 +6,7 @@ import { STORED } from './statistics.js';
 const source: TtaMethod = {
   name: 'source',
   summary: 'the model as it is',
+  dense: true,
   paper: null,
   options: {},
   start: (source) => unchanging(source.copy([], STORED)),

@@ -1,5 +1,6 @@
-import { batchNorm, batchNormTrain, tf, untracked, type Tensor, type Tensor1D, type Tensor4D, type Variable } from '@graft/kernels';
+import { batchNorm, batchNormTrain, tf, type Tensor, type Tensor1D, type Tensor4D, type Variable } from '@graft/kernels';
 import type { Method } from '../adapters/method.js';
+import { normaliseInTraining } from '../models/batch-norm.js';
 import type { Pass, Site, SiteCall } from '../models/site.js';
 
 /** How batch normalisation takes its statistics. Layer and group normalisation have none to change. */
@@ -14,7 +15,7 @@ const statistics = (name: string, change?: (call: SiteCall) => Tensor): Statisti
   ({ name, summary: '', paper: null, options: {}, params: () => [], sites: (model) => (change ? model.sites.filter(isBatchNorm) : []), change });
 
 const affine = ({ site, pass }: SiteCall): [Tensor1D, Tensor1D] => [pass.weight(site.weight!) as Tensor1D, pass.weight(site.bias!) as Tensor1D];
-const running = (site: Site, pass: Pass): Variable[] => buffersOf(site).map((name) => pass.weight(name) as Variable);
+const running = (site: Site, pass: Pass): [Variable, Variable] => buffersOf(site).map((name) => pass.weight(name)) as [Variable, Variable];
 
 /** The stored statistics. */
 export const STORED = statistics('stored-statistics');
@@ -23,14 +24,7 @@ export const STORED = statistics('stored-statistics');
 export const BATCH = statistics('batch-statistics', (call) => batchNormTrain(call.x as Tensor4D, ...affine(call), call.site.norm!.epsilon).y);
 
 /** Those of the batch, in training: running statistics, which must be the network's own variables, move towards them as PyTorch has it (momentum 0.1, unbiased). */
-export const TRAINING = statistics('training-statistics', (call) => {
-  const x = call.x as Tensor4D, { y, mean, variance } = batchNormTrain(x, ...affine(call), call.site.norm!.epsilon), n = x.size / call.site.dimOut;
-  untracked(() => [mean, tf.mul(variance, n / Math.max(1, n - 1))].forEach((t, i) => {
-    const stored = running(call.site, call.pass)[i];
-    stored.assign(tf.add(tf.mul(stored, 0.9), tf.mul(t, 0.1)));
-  }));
-  return y;
-});
+export const TRAINING = statistics('training-statistics', (call) => normaliseInTraining(call.x, ...affine(call), call.site.norm!.epsilon, running(call.site, call.pass)));
 
 /**
  * μ = α μ_s + (1 - α) μ_t and σ² = α σ²_s + (1 - α) σ²_t of the stored (s) and the batch's (t, biased) statistics. Gradients flow

@@ -13,6 +13,7 @@ import { BATCH } from './statistics.js';
 const tent: TtaMethod<AdamConfig & { steps: number; select: 'all' | 'crowd' }> = {
   name: 'tent',
   summary: 'entropy minimisation over the affine parameters of normalisation',
+  dense: true,
   paper: { title: 'Tent: Fully Test-Time Adaptation by Entropy Minimization', authors: 'Wang, Shelhamer, Liu, Olshausen, Darrell', year: 2021, url: 'https://arxiv.org/abs/2006.10726' },
   options: { ...adamOptions(1e-3), steps: { type: 'number', describe: 'updates a batch', default: 1, min: 1 }, ...selectOption },
   start(source, config) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { SCENE_CLASSES, scenes } from '../../src/data/generators/scenes.js';
 import { shapes10, SHAPES } from '../../src/data/generators/shapes10.js';
 import { lexicon, TOPICS, topics } from '../../src/data/generators/topics.js';
 
@@ -23,4 +24,18 @@ test('a text tells its topic by the words of the topic\'s own', () => {
   assert.ok(right > 0.8 && right < 1, `an oracle gets ${right}`);
   assert.equal(new Set(words).size, words.length);
   assert.equal(rows.filter((r) => r.label === 0).length, 600 / TOPICS.length);
+});
+
+test('scenes: every pixel has a class, all classes occur, and a shape stands out from its background', () => {
+  const rows = [...scenes(60, 1)], seen = new Set(rows.flatMap((r) => [...r.mask]));
+  assert.deepEqual([...seen].sort(), SCENE_CLASSES.map((_, c) => c));
+  assert.deepEqual([...scenes(60, 1)], rows);
+  for (const { image, mask } of rows) {
+    assert.deepEqual([image.length, mask.length], [3072, 1024]);
+    const luma = (wanted: boolean): number => {
+      const at = [...mask.keys()].filter((k) => (mask[k] === mask[512]) === wanted);
+      return at.reduce((s, k) => s + 0.299 * image[3 * k] + 0.587 * image[3 * k + 1] + 0.114 * image[3 * k + 2], 0) / at.length;
+    };
+    if (mask.every((c) => c === 0 || c === mask[512]) && mask[512] > 0) assert.ok(Math.abs(luma(true) - luma(false)) > 20);
+  }
 });

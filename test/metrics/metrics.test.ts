@@ -116,3 +116,11 @@ test('a metric of another kind is refused', () => {
   assert.throws(() => chooseMetrics(['span-f1'], 'class'), /needs tags predictions/);
   assert.throws(() => chooseMetrics(['nope'], 'class'), /unknown metric/);
 });
+
+test('mIoU over the pixels of all images: the classes that occur, unlabelled pixels left out', () => {
+  const mask = (predicted: number[], gold: number[]): Prediction => ({ kind: 'mask', predicted: Uint8Array.from(predicted), gold: Uint8Array.from(gold), group: '' });
+  // Class 0: 2 of 3 in the union; class 1: 1 of 3; class 2: 0 of 1; class 3 never.
+  const [miou, right] = measure(['miou', 'pixel-accuracy'], [mask([0, 0, 1, 1], [0, 0, 0, 1]), mask([2, 3], [1, 255])], ['a', 'b', 'c', 'd']);
+  near(miou.value, (2 / 3 + 1 / 3 + 0) / 3);
+  near(right.value, 3 / 5);
+});

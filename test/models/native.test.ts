@@ -27,7 +27,7 @@ function examples(name: string, { model }: Runtime): Example[] {
   if (model.input === 'image' || model.input === 'noise') {
     const [height, width] = model.imageSize ?? [SIZE, SIZE];
     const data = (b: number): Uint8Array => Uint8Array.from({ length: height * width * 3 }, (_, i) => new Rng(name, b, i).integer(256));
-    return [0, 1, 2, 3].map((b) => ({ length: 1, label: b % 3, image: { data: data(b), height, width }, condition: model.input === 'noise' && name !== 'unet-plain' ? [b % 2] : [], row: b }));
+    return [0, 1, 2, 3].map((b) => ({ length: 1, label: b % 3, mask: new Uint8Array(height * width).fill(b), image: { data: data(b), height, width }, condition: model.input === 'noise' && name !== 'unet-plain' ? [b % 2] : [], row: b }));
   }
   const { input_ids, attention_mask } = readGolden<Golden>(name);
   return [0, 1, 2, 0].map((b, row) => {

@@ -1,7 +1,9 @@
 import { Field, Int64, List, Schema, Utf8, type DataType } from 'apache-arrow';
+import { SCENE_CLASSES, scenes } from '../../data/generators/scenes.js';
 import { shapes10, SHAPES, SIZE } from '../../data/generators/shapes10.js';
 import { roles, ROLE_TAGS, topics, TOPICS } from '../../data/generators/topics.js';
 import { rawField } from '../../data/import/images.js';
+import { maskField } from '../../data/mask.js';
 import { writeTable } from '../../data/write.js';
 import { usageError } from '../../errors.js';
 import { withClassLabel } from '../../formats/features.js';
@@ -19,6 +21,7 @@ const GENERATORS: Record<string, Generated> = {
     schema: withClassLabel(new Schema([rawField('image', [SIZE, SIZE, 3]), label]), 'label', SHAPES),
     rows: shapes10,
   },
+  scenes: { schema: new Schema([rawField('image', [SIZE, SIZE, 3]), maskField('mask', [SIZE, SIZE], SCENE_CLASSES)]), rows: scenes },
   topics: { schema: withClassLabel(new Schema([new Field('text', new Utf8(), false), label]), 'label', TOPICS), rows: topics },
   roles: {
     schema: withClassLabel(new Schema([list('tokens', new Utf8()), list('tags', new Int64())]), 'tags', ROLE_TAGS),
@@ -30,7 +33,7 @@ const BATCH = 512;
 
 const operation: Operation = {
   name: 'make',
-  summary: 'make data: shapes10 (pictures of ten shapes), topics (texts of a small language about six topics), roles (sentences of it, tagged)',
+  summary: 'make data: shapes10 (pictures of ten shapes), scenes (pictures of several shapes with the class of every pixel), topics (texts of a small language about six topics), roles (sentences of it, tagged)',
   operands: Object.keys(GENERATORS).join('|'),
   options: { n: { type: 'number', alias: 'n', metavar: 'N', describe: 'rows', default: 1000, min: 1 } },
   async run(args) {

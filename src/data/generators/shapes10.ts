@@ -10,7 +10,7 @@ const q = (u: number, v: number): number => Math.max(Math.abs(u), Math.abs(v));
 const evenStripe = (t: number, r: number): boolean => Math.floor((t + 0.9 * r) / (0.36 * r)) % 2 === 0;
 
 /** The masks, in the order of SHAPES; u, v are the coordinates about the centre, turned by θ. */
-const MASKS: Inside[] = [
+export const MASKS: Inside[] = [
   (u, v, r) => u * u + v * v <= r * r,
   (u, v, r) => Math.hypot(u, v) >= 0.6 * r && Math.hypot(u, v) <= r,
   (u, v, r) => q(u, v) <= 0.8 * r,
@@ -23,8 +23,8 @@ const MASKS: Inside[] = [
   (u, v, r) => q(u, v) <= 0.9 * r && u > 0 === v > 0,
 ];
 
-type Colour = [number, number, number];
-const luma = ([r, g, b]: Colour): number => 0.299 * r + 0.587 * g + 0.114 * b;
+export type Colour = [number, number, number];
+export const luma = ([r, g, b]: Colour): number => 0.299 * r + 0.587 * g + 0.114 * b;
 
 /** Ten shapes in random colours, sizes and places over a line and a texture: 32×32 RGB, labels balanced and shuffled. */
 export function* shapes10(n: number, seed: number): Generator<{ image: Uint8Array; label: number }> {
@@ -51,7 +51,7 @@ function draw(label: number, rng: Rng): Uint8Array {
 }
 
 /** White noise blurred with σ = 1 px in each channel, rescaled to a standard deviation of .07. */
-function texture(rng: Rng): Float32Array {
+export function texture(rng: Rng): Float32Array {
   const white = Float32Array.from({ length: SIZE * SIZE * 3 }, () => rng.normal());
   const smooth = blurAlong(blurAlong(white, 3), 3 * SIZE);
   const mean = smooth.reduce((a, b) => a + b, 0) / smooth.length;
