@@ -1,4 +1,4 @@
-import { activate, attention, batchNorm, conv2d, dropout, dropoutMask, embedding, groupNorm, layerNorm, linear, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
+import { activate, attention, batchNorm, conv2d, dropout, dropoutMask, embedding, groupNorm, layerNorm, linear, recomputed, rmsNorm, tf, untracked, type Activation, type ConvOptions, type Tensor, type Tensor1D, type Tensor2D, type Tensor4D } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import { normaliseInTraining } from './batch-norm.js';
 import type { AttentionInput, Pass, Past, Site, SiteCall, Tokens, Weights } from './site.js';
@@ -22,6 +22,8 @@ export interface ForwardOptions {
   past?: Past;
   /** Everything is recorded for gradients, below what is trained too: those of the input are wanted. */
   record?: boolean;
+  /** Of a recorded block nothing is kept but its input: the backward pass runs it again. */
+  recompute?: boolean;
   /** Observes the input of linear and convolution sites before they run (data-driven initialisation); tokens may come without padding, [1, N, d]. */
   observe?: (site: Site, x: Tensor) => void;
   /** What linear, convolution and embedding sites run with in place of their weight, as stored. */
@@ -113,8 +115,24 @@ export class Forward implements Pass {
    */
   block(name: string, x: Tensor, run: (x: Tensor) => Tensor): Tensor {
     const site = this.site('block', name);
-    const y = this.within(site.layer, () => this.at(site, x, run));
+    const once = (): Tensor => this.within(site.layer, () => this.at(site, x, run));
+    const y = this.options.recompute && site.layer >= this.firstTrained ? this.repeatable(once) : once();
     if (this.options.taps || this.grafts.some((g) => g.method.taps)) this.taps.set(name, y);
+    return y;
+  }
+
+  /** A block that can be run again for its gradients; what its changes note is a result of it too, and stays that of the first run. */
+  private repeatable(run: () => Tensor): Tensor {
+    const before = [...this.notes];
+    let first = true;
+    const [y] = recomputed(() => {
+      const now = [...this.notes];
+      refill(this.notes, before);
+      const outputs = [run(), ...[...this.notes].filter(([key, t]) => !before.some(([k, u]) => k === key && u === t)).map(([, t]) => t)];
+      if (!first) refill(this.notes, now);
+      first = false;
+      return outputs;
+    });
     return y;
   }
 
@@ -246,6 +264,11 @@ function withoutRoom({ filled, ...input }: AttentionInput): AttentionInput {
   if (filled.some((n) => n !== filled[0])) throw new Error('rows of different lengths, and a change of their keys');
   const kept = (t: Tensor4D): Tensor4D => tf.slice(t, [0, 0, 0, 0], [-1, filled[0], -1, -1]);
   return { ...input, k: kept(input.k), v: kept(input.v) };
+}
+
+function refill<K, V>(map: Map<K, V>, entries: readonly [K, V][]): void {
+  map.clear();
+  for (const [key, value] of entries) map.set(key, value);
 }
 
 const indexes = new WeakMap<readonly Site[], Map<string, Site>>();

@@ -21,6 +21,8 @@ export interface LoopOptions extends BatchOptions {
   clip: number;
   /** The checkpoint's own dropout acts. */
   modelDropout?: boolean;
+  /** Gradient checkpointing: blocks are computed again in the backward pass. */
+  recompute?: boolean;
   /** Weight decay reaches biases and norms too (tensors of rank 0 and 1), which are exempt otherwise. */
   decayAll?: boolean;
   /** Learning rate of a step, 0 at the first; for tensors added later, on a schedule that begins at `since`. */
@@ -90,17 +92,17 @@ export class Loop {
         if (!weights.has(site)) wanted.push(weights.set(site, tf.variable(W, false)).get(site)!);
         return weights.get(site)!;
       };
-      const { value, grads } = variableGradients(() => tf.tidy(() => {
+      const { value, grads } = variableGradients(() => {
         const { runtime, options } = this.p, { weightGradients, auxiliary } = this.graft.method;
         const pass = runtime.forward({
-          train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, route,
+          train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, recompute: this.o.recompute, route,
           taps: auxiliary !== undefined, ...(weightGradients && { exchange }),
         });
         const own = tf.div(this.objective.loss(runtime.logitsOf(pass, inputs, targets.positions), targets, options), terms) as Scalar;
         const extra = this.auxiliary(pass, inputs);
         const loss = extra ? tf.add(own, tf.mul(extra, targets.count / terms)) as Scalar : own;
         return m === 0 ? this.withPenalties(loss) : loss;
-      }), wanted);
+      }, wanted);
       total = plus(total, value);
       for (const [name, v] of trained) {
         const grad = grads.get(v); // absent where nothing in this batch depends on it

@@ -109,7 +109,7 @@ class Run {
     this.totalSteps = args.steps ?? Math.ceil(args.epochs * this.perEpoch - 1e-9);
     const rate = schedule({ kind: args.schedule as ScheduleKind, warmup: args.warmup, totalSteps: this.totalSteps, lr: args.lr, lrEnd: args.lrEnd, power: args.power });
     this.optimiser = new Optimiser(optimiserOptions(args));
-    this.loop = new Loop(objective, data.examples, data.p, graft, this.optimiser, { ...o, totalSteps: this.totalSteps, rate, modelDropout: args.backboneDropout === 'checkpoint' }, (e) => this.log.write(e));
+    this.loop = new Loop(objective, data.examples, data.p, graft, this.optimiser, { ...o, totalSteps: this.totalSteps, rate, modelDropout: args.backboneDropout === 'checkpoint', recompute: args.gradientCheckpointing }, (e) => this.log.write(e));
     this.validation = held && new Validation(objective, held, batchSize, args.metric);
     this.id = identity(args, given, data, held);
   }
@@ -194,7 +194,7 @@ class Run {
 }
 
 /** Options that do not change the result, and those whose files' contents count instead. */
-const ELSEWHERE = ['_', 'commandLine', 'model', 'data', 'valid', 'graft', 'checkpoint', 'checkpointEvery', 'resume', 'wait', 'log', 'progress', 'quiet', 'output', 'deps', 'threads', 'backend'];
+const ELSEWHERE = ['_', 'commandLine', 'model', 'data', 'valid', 'graft', 'checkpoint', 'checkpointEvery', 'resume', 'wait', 'log', 'progress', 'quiet', 'output', 'deps', 'threads', 'backend', 'gradientCheckpointing'];
 
 /** What must be equal for a run to be the same run: its inputs' contents and every option that changes the result. */
 function identity(args: Arguments, graft: Graft, data: Prepared, held: Prepared | null): string {
