@@ -2,6 +2,7 @@
 #include "conv.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "conv-geometry.h"
@@ -59,17 +60,24 @@ Taps forwardTaps(const Geometry& g, const Window& window) {
 
 using Packed = std::shared_ptr<float>;
 
+int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
 /** A packed filter kept with its buffer, and what it was packed for. */
 struct KeptFilter {
   std::vector<int64_t> key;
   Packed values;
 };
 
+/** A kept copy is counted as such, one for the call with the memory of tensors. */
 Packed packedMemory(int64_t floats, bool kept) {
-  if (kept) counters().packed += floats * 4;
-  return Packed(static_cast<float*>(allocate(floats * 4)), [=](float* p) {
-    release(p, floats * 4);
-    if (kept) counters().packed -= floats * 4;
+  if (!kept) return Packed(static_cast<float*>(allocate(floats * 4)), [=](float* p) { release(p, floats * 4); });
+  const int64_t bytes = std::max<int64_t>(64, roundUp(floats * 4, 64));
+  void* memory = std::aligned_alloc(64, size_t(bytes));
+  if (!memory) fail("out of memory: %lld bytes", static_cast<long long>(bytes));
+  counters().packed += bytes;
+  return Packed(static_cast<float*>(memory), [=](float* p) {
+    std::free(p);
+    counters().packed -= bytes;
   });
 }
 
@@ -84,8 +92,6 @@ Packed packed(Buffer& w, int direction, const std::vector<int64_t>& key, int64_t
   if (w.frozen()) slot = std::make_shared<KeptFilter>(KeptFilter{key, out});
   return out;
 }
-
-int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 /** [group, panel, tap, input channel, panel's output channels]; depthwise: [tap, channel]. */
 void packForward(const Geometry& g, const float* w, float* out) {

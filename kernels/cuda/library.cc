@@ -9,6 +9,7 @@
 #include "../cpu/core.h"
 #include "driver.h"
 #include "library.h"
+#include "plan.h"
 
 namespace graft {
 namespace cuda {
@@ -94,6 +95,7 @@ void* libcuda() {
 
 const Driver& driver() {
   static const Driver loaded = [] {
+    if (planning()) return countingDriver();
     if (!libcuda()) fail("cuda: libcuda.so.1 was not found: install NVIDIA's driver (nvidia-smi should list the card), or use --backend cpu");
     Driver d;
 #define BIND(name, parameters) bind(libcuda(), #name, d.name);
@@ -115,6 +117,7 @@ static void* openOfGeneration(const std::string& name) {
 
 const Compiler& compiler() {
   static const Compiler loaded = [] {
+    if (planning()) return countingCompiler();
     void* library = openOfGeneration("libnvrtc.so");
     if (!library) fail("cuda: libnvrtc.so.%s was not found: install CUDA's NVRTC (a toolkit with CUDA_HOME set, or pip install nvidia-cuda-nvrtc-cu12)", generation() == 12 ? "12" : "13 or .12");
     Compiler c;
@@ -128,6 +131,7 @@ const Compiler& compiler() {
 
 const Blas* blas() {
   static const Blas* const loaded = []() -> const Blas* {
+    if (planning()) return new Blas(countingBlas());
     void* library = environment("GRAFT_CUBLASLT") == "none" ? nullptr : openOfGeneration("libcublasLt.so");
     if (!library) return nullptr;
     auto* b = new Blas();
@@ -140,7 +144,7 @@ const Blas* blas() {
 }
 
 CheckArguments checkArguments() {
-  static const auto f = reinterpret_cast<CheckArguments>(symbol(libcuda(), "graftCheckArguments"));
+  static const auto f = planning() ? nullptr : reinterpret_cast<CheckArguments>(symbol(libcuda(), "graftCheckArguments"));
   return f;
 }
 

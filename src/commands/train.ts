@@ -45,6 +45,8 @@ const command: Command = {
     checkpoint: { type: 'string', incidental: true, metavar: 'DIR', describe: 'keep what a stopped run needs here' },
     checkpointEvery: { type: 'number', incidental: true, metavar: 'N', describe: 'steps between checkpoints', default: 100, min: 1 },
     resume: { type: 'boolean', incidental: true, describe: 'go on from --checkpoint, if there is one', default: false },
+    dryRun: { type: 'boolean', incidental: true, describe: 'train nothing: print the memory that a run takes, on the CPU and on a GPU, without and with --gradient-checkpointing (see MEMORY)', default: false },
+    ...common('json'),
     ...common('wait', 'log'),
     ...computing(),
   },
@@ -53,13 +55,20 @@ const command: Command = {
     names: async () => (await import('../objectives/registry.js')).objectiveNames(),
     load: async (name) => (await import('../objectives/registry.js')).loadObjective(name),
   }],
-  notes: [describeEvents(TRAIN_EVENTS)],
+  notes: [describeEvents(TRAIN_EVENTS), {
+    title: 'MEMORY',
+    items: [
+      { term: '', text: '--dry-run runs the step of the largest batch on backends that compute nothing and only count, so that what it prints holds for every model and method: frozen weights, the copies of them that matrix products keep, trained tensors, gradients, the optimiser\'s moments, activations, and the peak, which is all of them together at their most. On the CPU frozen weights are mapped from their files and are no part of the peak. Beside the peak there is the program itself with the data, some 150 MiB and more, memory kept for reuse, and on a GPU what the driver takes. With --json it prints an object a line, in bytes.' },
+      { term: '', text: 'What lowers the peak: --gradient-checkpointing, a smaller --batch-size with a larger --accumulate, a smaller --max-length, and --precision bf16.' },
+    ],
+  }],
   examples: [
     { does: 'a LoRA for a classification task', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow | graft train -m minilm/ -d train.arrow --lr 1e-3 --log random.jsonl > topic.safetensors' },
     { does: 'a diffusion model, trained whole on labelled pictures', command: 'graft init-adapter -m unet/ --method full | graft train -m unet/ -d images.arrow --objective diffusion --steps 2 --lr 2e-3 -o drawn.safetensors' },
+    { does: 'what a run would take', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow | graft train -m minilm/ -d train.arrow --dry-run' },
     { does: 'a run that survives being killed', command: 'graft train -m minilm/ -g start.safetensors -d train.arrow --checkpoint run/ --resume -o other.safetensors' },
   ],
-  binary: () => true,
+  binary: (args) => !args.dryRun,
   run: async (args) => (await import('../training/train.js')).runTrain(args),
 };
 

@@ -16,11 +16,13 @@ import { openRuntime, type Runtime } from '../runtime.js';
 import { ENDING, endingSignals, type EndingSignal } from '../signals.js';
 import { splitValidation } from './batches.js';
 import { loadCheckpoint, lockCheckpoint, restore, saveCheckpoint, snapshot, type Progressed, type Stored } from './checkpoint.js';
-import { EventLog } from './log.js';
+import { EventLog, type LogEvent } from './log.js';
 import { Loop } from './loop.js';
 import { Optimiser, type OptimiserOptions } from './optimiser.js';
 import { schedule, type ScheduleKind } from './schedule.js';
 import { Validation, type Prepared } from './validation.js';
+
+export type { Prepared };
 
 /** `graft train`: a graft in, the same graft trained out. */
 export async function runTrain(args: Arguments): Promise<void> {
@@ -30,6 +32,7 @@ export async function runTrain(args: Arguments): Promise<void> {
   if (args.earlyStopping && !args.valid && !args.validShare) throw usageError('--early-stopping needs validation data: --valid FILE or --valid-share SHARE');
   const inputs: string[] = args.graft.length > 0 ? args.graft : ['-'];
   if (args.data === '-' && inputs.includes('-')) throw usageError('graft and data cannot both come from standard input: name one of them');
+  if (args.dryRun) return (await import('./plan.js')).dryRun({ args, grafts: await Promise.all(inputs.map(readGraft)), arrange: (runtime) => arrange(args, runtime) });
   await startCompute(args);
   const grafts = await Promise.all(inputs.map(readGraft));
   const runtime = await openRuntime({ model: args.model, grafts, trainable: true });
@@ -43,6 +46,12 @@ export async function runTrain(args: Arguments): Promise<void> {
 }
 
 async function train(args: Arguments, runtime: Runtime, given: Graft): Promise<Graft> {
+  const { objective, examples, held } = await arrange(args, runtime);
+  return new Run(args, runtime.grafts.at(-1)!, given, objective, examples, held).finish();
+}
+
+/** What is trained on what. */
+async function arrange(args: Arguments, runtime: Runtime): Promise<{ objective: Objective; examples: Prepared; held: Prepared | null }> {
   const graft = runtime.grafts.at(-1)!;
   const name: string | undefined = args.objective ?? runtime.head?.task;
   if (!name) throw usageError('the graft has no task head: name an --objective, or start from graft init-adapter --task');
@@ -50,8 +59,7 @@ async function train(args: Arguments, runtime: Runtime, given: Graft): Promise<G
   if (runtime.head?.task !== objective.task) throw usageError(`objective ${name} trains a head for ${objective.task}; the graft's is for ${runtime.head?.task ?? 'none'} (graft init-adapter --task ${objective.task})`);
   restrict(graft, args.only);
   if (graft.trained.size === 0) throw usageError(`the graft has nothing to train: method ${graft.method.name} left no tensors`);
-  const { examples, held } = await prepare(args, runtime, objective);
-  return new Run(args, graft, given, objective, examples, held).finish();
+  return { objective, ...await prepare(args, runtime, objective) };
 }
 
 /** Leaves only tensors whose names contain one of these in training. @throws GraftError (usage) where one names none */
@@ -90,6 +98,17 @@ async function load(path: string, args: Arguments, runtime: Runtime, objective: 
   return { examples, p };
 }
 
+/** The loop of a run as the command line sets it up, and what it counts on. */
+export function setLoop(args: Arguments, graft: ActiveGraft, objective: Objective, { examples, p }: Prepared, log: (event: LogEvent) => void) {
+  const { batchSize, seed, shuffle, groupByLength, dropLast, accumulate, clip, decayAll } = args;
+  const o = { batchSize, seed, shuffle, groupByLength, dropLast, accumulate, clip, decayAll }, perEpoch = Loop.stepsPerEpoch(examples.length, o);
+  const totalSteps: number = args.steps ?? Math.ceil(args.epochs * perEpoch - 1e-9);
+  const rate = schedule({ kind: args.schedule as ScheduleKind, warmup: args.warmup, totalSteps, lr: args.lr, lrEnd: args.lrEnd, power: args.power });
+  const optimiser = new Optimiser(optimiserOptions(args));
+  const loop = new Loop(objective, examples, p, graft, optimiser, { ...o, totalSteps, rate, modelDropout: args.backboneDropout === 'checkpoint', recompute: args.gradientCheckpointing }, log);
+  return { loop, optimiser, perEpoch, totalSteps, batches: { ...o, epochs: totalSteps / perEpoch } };
+}
+
 /** One training run: the loop with what surrounds it. */
 class Run {
   private readonly optimiser: Optimiser;
@@ -103,14 +122,8 @@ class Run {
   private signal: EndingSignal | null = null;
 
   constructor(private readonly args: Arguments, private readonly graft: ActiveGraft, private readonly given: Graft, objective: Objective, private readonly data: Prepared, private readonly held: Prepared | null) {
-    const { batchSize, seed, shuffle, groupByLength, dropLast, accumulate, clip, decayAll } = args;
-    const o = { batchSize, seed, shuffle, groupByLength, dropLast, accumulate, clip, decayAll };
-    this.perEpoch = Loop.stepsPerEpoch(data.examples.length, o);
-    this.totalSteps = args.steps ?? Math.ceil(args.epochs * this.perEpoch - 1e-9);
-    const rate = schedule({ kind: args.schedule as ScheduleKind, warmup: args.warmup, totalSteps: this.totalSteps, lr: args.lr, lrEnd: args.lrEnd, power: args.power });
-    this.optimiser = new Optimiser(optimiserOptions(args));
-    this.loop = new Loop(objective, data.examples, data.p, graft, this.optimiser, { ...o, totalSteps: this.totalSteps, rate, modelDropout: args.backboneDropout === 'checkpoint', recompute: args.gradientCheckpointing }, (e) => this.log.write(e));
-    this.validation = held && new Validation(objective, held, batchSize, args.metric);
+    ({ loop: this.loop, optimiser: this.optimiser, perEpoch: this.perEpoch, totalSteps: this.totalSteps } = setLoop(args, graft, objective, data, (e) => this.log.write(e)));
+    this.validation = held && new Validation(objective, held, args.batchSize, args.metric);
     this.id = identity(args, given, data, held);
   }
 
@@ -194,7 +207,7 @@ class Run {
 }
 
 /** Options that do not change the result, and those whose files' contents count instead. */
-const ELSEWHERE = ['_', 'commandLine', 'model', 'data', 'valid', 'graft', 'checkpoint', 'checkpointEvery', 'resume', 'wait', 'log', 'progress', 'quiet', 'output', 'deps', 'threads', 'backend', 'gradientCheckpointing'];
+const ELSEWHERE = ['_', 'commandLine', 'model', 'data', 'valid', 'graft', 'checkpoint', 'checkpointEvery', 'resume', 'wait', 'log', 'progress', 'quiet', 'output', 'deps', 'threads', 'backend', 'gradientCheckpointing', 'dryRun', 'json'];
 
 /** What must be equal for a run to be the same run: its inputs' contents and every option that changes the result. */
 function identity(args: Arguments, graft: Graft, data: Prepared, held: Prepared | null): string {
