@@ -39,9 +39,30 @@ async function execute(command: Command, args: Arguments, specs: OptionSpecs): P
   const { setProgress } = await import('./progress.js');
   setProgress(args.quiet ? 'none' : args.progress ?? 'auto');
   checkOutputs(command, args, specs);
-  await command.run(args);
+  try {
+    await command.run(args);
+  } catch (error) {
+    throw withAdvice(error, args, specs);
+  }
   if (args.deps) await writeOutput(args.deps, (out) => out.write(makeRule(args.output)), { text: true });
   leaveStdin();
+}
+
+/** Options that make a run smaller, and when they are left to take. */
+const SMALLER: [option: string, left: (value: unknown) => boolean, advice: string][] = [
+  ['batchSize', (n) => n !== 1, '--batch-size'], ['maxLength', () => true, '--max-length'],
+  ['gradientCheckpointing', (on) => !on, '--gradient-checkpointing'], ['precision', (p) => p !== 'bf16', '--precision bf16'],
+];
+
+/** Memory that did not suffice, with what of this command lowers it. */
+function withAdvice(error: unknown, args: Arguments, specs: OptionSpecs): unknown {
+  const short = error instanceof Error && /^(cuda: )?out of memory|^Array buffer allocation failed/.exec(error.message);
+  if (!short) return error;
+  const advice = SMALLER.filter(([name, left]) => specs[name] && left(args[name])).map(([, , text]) => text);
+  const lower = advice.filter((a) => !/check|bf16/.test(a)), give = advice.filter((a) => /check|bf16/.test(a));
+  const parts = [lower.length > 0 && `lower ${lower.join(' or ')}`, give.length > 0 && `give ${give.join(' or ')}`].filter(Boolean);
+  const what = (error as Error).message.replace('Array buffer allocation failed', 'out of memory: an array does not fit');
+  return new GraftError(parts.length > 0 ? `${what}: ${parts.join(', or ')}` : what, EXIT.failed, { cause: error });
 }
 
 /** What would end a long run when its result is there is said before it. */

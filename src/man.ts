@@ -84,6 +84,7 @@ const ENVIRONMENT: [string, string][] = [
   ['GRAFT_CUDA', 'a folder in which NVIDIA\'s libraries are looked for first'],
   ['GRAFT_DEBUG', 'when set, errors show where they were raised'],
   ['GRAFT_ISA', 'base or avx2: a lesser instruction set than the best one of this processor'],
+  ['GRAFT_MEMORY', 'MiB that tensors may take on the CPU; a run that needs more ends with an error that says what lowers it. Default: the memory of the machine, or what its control group leaves of it'],
   ['TERM', 'where it is dumb, progress is told in lines'],
   ['XDG_CACHE_HOME', 'where kernels compiled for a GPU are kept, in graft/cuda; ~/.cache where it is not set'],
 ];

@@ -86,6 +86,6 @@ test('what is missing, and memory that does not suffice, are one line', { skip: 
     }
   };
   assert.match(line({ GRAFT_EMULATOR_CAPABILITY: '61' }), /^graft eval: cuda: the emulated GPU has compute capability 6\.1; graft needs 8\.0.*\n$/);
-  assert.match(line({ GRAFT_EMULATOR_MEMORY: '20000' }), /^graft eval: cuda: out of memory: .* lower --batch-size .*\n$/);
+  assert.match(line({ GRAFT_EMULATOR_MEMORY: '20000' }), /^graft eval: cuda: out of memory: .* on the emulated GPU: lower --batch-size or --max-length, or give --precision bf16\n$/);
   assert.match(line({ GRAFT_ADDON: 'none' }), /^graft eval: backend 'cuda' needs the native addon, which was not built.*\n$/);
 });

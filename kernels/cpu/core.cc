@@ -131,4 +131,7 @@ GRAFT_EXPORT(counter) {
   args.returns(double(values[i]));
 }
 
+/** memoryLimit(bytes): more than that is out of memory; 0: whatever the system gives. */
+GRAFT_EXPORT(memoryLimit) { graft::counters().limit = args.integer(0); }
+
 GRAFT_EXPORT(count) { args.returns(double(args.count(0))); }

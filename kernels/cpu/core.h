@@ -69,7 +69,8 @@ struct Buffer {
 void* allocate(int64_t bytes);
 void release(void* data, int64_t bytes);
 
-struct MemoryCounters { int64_t live = 0, peak = 0, cached = 0, mapped = 0, packed = 0, buffers = 0; };
+/** Bytes, and live buffers; `limit`: what tensors and packed copies may take together, 0 for any. */
+struct MemoryCounters { int64_t live = 0, peak = 0, cached = 0, mapped = 0, packed = 0, buffers = 0, limit = 0; };
 MemoryCounters& counters();
 
 /** Temporary memory of the current thread, given back at the end of the scope. */

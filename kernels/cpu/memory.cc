@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 
@@ -36,16 +37,29 @@ static int64_t classBytes(int64_t bytes) {
   return (bytes + step - 1) & ~(step - 1);
 }
 
-static void* systemAllocate(int64_t bytes) {
+static void* fromSystem(int64_t bytes) {
   if (kChecked) {
     void* exact = nullptr;
-    return posix_memalign(&exact, 64, size_t(bytes)) == 0 ? exact : (fail("out of memory: %lld bytes", static_cast<long long>(bytes)), nullptr);
+    return posix_memalign(&exact, 64, size_t(bytes)) == 0 ? exact : nullptr;
   }
   void* p = std::aligned_alloc(bytes >= kHuge ? 2 << 20 : 64, bytes >= kHuge ? (bytes + (2 << 20) - 1) & ~int64_t((2 << 20) - 1) : bytes);
-  if (!p) fail("out of memory: %lld bytes", static_cast<long long>(bytes));
 #ifdef MADV_HUGEPAGE
-  if (bytes >= kHuge) madvise(p, size_t(bytes), MADV_HUGEPAGE);
+  if (p && bytes >= kHuge) madvise(p, size_t(bytes), MADV_HUGEPAGE);
 #endif
+  return p;
+}
+
+[[noreturn]] static void failForMemory(int64_t bytes) {
+  const auto& c = counters();
+  const auto mib = [](int64_t n) { return static_cast<long long>((n + (1 << 20) - 1) >> 20); };
+  char limit[64] = "";
+  if (c.limit > 0) std::snprintf(limit, sizeof limit, ", of %lld MiB", mib(c.limit));
+  fail("out of memory: %lld MiB more do not fit beside %lld MiB in use%s", mib(bytes), mib(c.live + c.packed), limit);
+}
+
+static void* systemAllocate(int64_t bytes) {
+  void* p = fromSystem(bytes);
+  if (!p) failForMemory(bytes);
   return p;
 }
 
@@ -54,28 +68,42 @@ static std::map<int64_t, std::vector<void*>>& freeLists() {
   return *lists;
 }
 
+/** Gives blocks of the free lists back to the system, the largest first, until `enough` says so. */
+template <class Enough>
+static void trim(const Enough& enough) {
+  auto& lists = freeLists();
+  for (auto largest = lists.rbegin(); largest != lists.rend(); ++largest)
+    while (!largest->second.empty() && !enough()) {
+      std::free(largest->second.back());
+      largest->second.pop_back();
+      counters().cached -= largest->first;
+    }
+}
+
 void* allocate(int64_t bytes) {
   const int64_t size = classBytes(bytes);
   auto& c = counters();
-  c.live += size;
-  c.peak = std::max(c.peak, c.live);
   auto list = freeLists().find(size);
+  void* p = nullptr;
   if (list != freeLists().end() && !list->second.empty()) {
-    void* p = list->second.back();
+    p = list->second.back();
     list->second.pop_back();
     c.cached -= size;
-    return p;
-  }
-  // Blocks of other sizes make room, the largest first, so that all memory together stays near what was once in use at a time.
-  auto& lists = freeLists();
-  const int64_t most = c.peak + c.peak / 4 + kSpare;
-  for (auto largest = lists.rbegin(); largest != lists.rend(); ++largest)
-    while (!largest->second.empty() && c.live + c.cached > most) {
-      std::free(largest->second.back());
-      largest->second.pop_back();
-      c.cached -= largest->first;
+  } else {
+    // Blocks of other sizes make room, so that all memory together stays near what was once in use at a time.
+    const int64_t most = std::max(c.peak, c.live + size) + std::max(c.peak, c.live + size) / 4 + kSpare;
+    const auto within = [&](int64_t bound) { return [&c, size, bound] { return c.live + size + c.cached <= bound; }; };
+    trim(within(c.limit > 0 ? std::min(most, c.limit - c.packed) : most));
+    if (c.limit > 0 && c.live + size + c.packed > c.limit) failForMemory(size);
+    p = fromSystem(size);
+    if (!p) {
+      trim([] { return false; });
+      p = systemAllocate(size);
     }
-  return systemAllocate(size);
+  }
+  c.live += size;
+  c.peak = std::max(c.peak, c.live);
+  return p;
 }
 
 void release(void* data, int64_t bytes) {

@@ -109,7 +109,7 @@ Pointer allocate(int64_t bytes) {
     if (status == kOutOfMemory) {
       size_t available = 0, total = 0;
       driver().cuMemGetInfo_v2(&available, &total);
-      fail("cuda: out of memory: %lld MiB more do not fit beside %lld MiB in use, of %lld MiB on the %s: lower --batch-size or the length of the texts, or use gradient checkpointing",
+      fail("cuda: out of memory: %lld MiB more do not fit beside %lld MiB in use, of %lld MiB on the %s",
            static_cast<long long>(size >> 20), static_cast<long long>(c.live >> 20), static_cast<long long>(int64_t(total) >> 20), device().name.c_str());
     }
     check(status, "memory");

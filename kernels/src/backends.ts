@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { dirname, sep } from 'node:path';
 import { createRequire } from 'node:module';
 import { GraftBackend, type Backend } from './backend.js';
+import { memoryLimit } from './machine.js';
 import { native } from './native.js';
 
 export type BackendName = 'auto' | 'cpu' | 'cuda' | 'tensorflow' | 'webgpu' | 'wasm';
@@ -38,6 +39,7 @@ async function startCpu({ threads, precision }: BackendOptions): Promise<boolean
   if (!addon) return false;
   if (threads) addon.threads(threads);
   addon.halfProducts(precision === 'bf16');
+  addon.memoryLimit(memoryLimit());
   await startOurs('graft-cpu', () => new GraftBackend('graft-cpu', addon));
   return true;
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { MemoryPlan } from '../../src/training/plan.js';
-import { jsonLines, must, scratch, tinyBert, tinyRows } from '../support/tiny.js';
+import { graft, jsonLines, must, scratch, tinyBert, tinyRows } from '../support/tiny.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url)), own = scratch(), emulator = join(root, 'kernels/build/emulator');
 const made = spawnSync('make', ['-s', '-j2', '-C', join(root, 'kernels'), 'emulator'], { encoding: 'utf8' });
@@ -70,4 +70,20 @@ test('a dry run needs no output and writes nothing but its table', () => {
   const table = must(['train', '-m', bert, '-g', graft, '-d', texts, '--batch-size', '7', '--dry-run', '-o', join(own, 'never')]).toString();
   assert.match(table, /^largest batch: 7 rows of up to \d+ tokens\nMiB +cpu f32 +cpu f32 +cuda f32 +cuda f32\n +checkpointing +checkpointing\nfrozen weights( +\d+\.\d\*){2}( +\d+\.\d){2}\n/);
   assert.ok(!existsSync(join(own, 'never')));
+});
+
+test('a run that memory does not suffice for ends with one line that says what lowers it, and writes nothing', () => {
+  const out = join(own, 'none'), train = ['train', '-m', bert, '-g', join(own, 'BERT, LoRA.graft'), '-d', texts, '--batch-size', '24', '--steps', '1', '-o', out];
+  const short = (megabytes: string, more: string[]): string => {
+    process.env.GRAFT_MEMORY = megabytes;
+    try {
+      const { status, stderr } = graft([...train, ...more]);
+      assert.deepEqual([status, existsSync(out)], [1, false]);
+      return stderr;
+    } finally {
+      delete process.env.GRAFT_MEMORY;
+    }
+  };
+  assert.match(short('0.5', []), /^graft train: out of memory: 1 MiB more do not fit beside 1 MiB in use, of 1 MiB: lower --batch-size or --max-length, or give --gradient-checkpointing or --precision bf16\n$/);
+  assert.match(short('0.02', ['--batch-size', '1', '--gradient-checkpointing']), /: lower --max-length, or give --precision bf16\n$/);
 });
