@@ -3,22 +3,28 @@
 #include <algorithm>
 
 #include "../cpu/attention-geometry.h"
-#include "memory.h"
+#include "blas.h"
 
 using namespace graft;
 using namespace graft::cuda;
 
 static Kernel keyBias("attention", "keyBias"), dots("attention-gradient", "attentionDots"), fillKernel("convert", "fill");
-// For heads of at most 32, 64, 128 and 256.
-static Kernel forwards[] = {{"attention", "attention32"}, {"attention", "attention64"}, {"attention", "attention128"}, {"attention", "attention256"}};
-static Kernel queries[] = {{"attention-gradient", "attentionQueries32"}, {"attention-gradient", "attentionQueries64"}, {"attention-gradient", "attentionQueries128"}, {"attention-gradient", "attentionQueries256"}};
-static Kernel keys[] = {{"attention-gradient", "attentionKeys32"}, {"attention-gradient", "attentionKeys64"}, {"attention-gradient", "attentionKeys128"}, {"attention-gradient", "attentionKeys256"}};
+/** The kernels of one part for heads of at most 32, 64, 128 and 256, in single precision and in bf16. */
+struct Kernels {
+  Kernel of[2][4];
+  Kernel& at(bool bf16, int size) { return of[bf16][size]; }
+};
+#define GRAFT_SIZES(file, name) {{file, name "32"}, {file, name "64"}, {file, name "128"}, {file, name "256"}}
+static Kernels forwards = {{GRAFT_SIZES("attention", "attention"), GRAFT_SIZES("attention-bf16", "attentionBf16")}};
+static Kernels queries = {{GRAFT_SIZES("attention-gradient", "attentionQueries"), GRAFT_SIZES("attention-gradient-bf16", "attentionQueriesBf16")}};
+static Kernels keys = {{GRAFT_SIZES("attention-gradient", "attentionKeys"), GRAFT_SIZES("attention-gradient-bf16", "attentionKeysBf16")}};
 
 namespace {
 
 struct Given {
   Pointer q, k, v, bias, texts;
   Heads heads;
+  bool bf16 = precision() == Precision::Bf16;
   int size;                       // of the tiles
   int64_t mostQueries, mostKeys;  // of a text
 
@@ -42,7 +48,10 @@ struct Given {
 };
 
 /** Shared memory of `own` and `passing` tiles of a block. */
-unsigned sharedBytes(const AttentionTile& t, int own, int passing) { return unsigned((own * t.warps * 16 + passing * t.rows) * rowFloats(t.width) * 4); }
+unsigned sharedBytes(const AttentionTile& t, bool bf16, int own, int passing) {
+  const int bytes = bf16 ? 2 : 4;
+  return unsigned((own * t.warps * 16 + passing * t.rows) * rowLength(t.width, bytes) * bytes);
+}
 
 }  // namespace
 
@@ -51,9 +60,9 @@ GRAFT_CUDA(attentionForward) {
   const AttentionGeometry g(call, 6);
   const Given o(call, g);
   const Pointer out = call.outF32(4, g.queries()), stats = call.outF32(5, elements({g.rows(), 2}));
-  const AttentionTile t = kForwardTiles[o.size];
+  const AttentionTile t = (o.bf16 ? kForwardTilesBf16 : kForwardTiles)[o.size];
   if (g.queries() == 0) return;
-  launch(forwards[o.size], {blocks(o.mostQueries, t.warps * 16), g.H, g.B}, unsigned(t.warps * 32), sharedBytes(t, 1, 2), o.q, o.k, o.v, o.bias, out, stats, o.texts, o.heads);
+  launch(forwards.at(o.bf16, o.size), {blocks(o.mostQueries, t.warps * 16), g.H, g.B}, unsigned(t.warps * 32), sharedBytes(t, o.bf16, 1, 2), o.q, o.k, o.v, o.bias, out, stats, o.texts, o.heads);
 }
 
 /** attentionGradient(q, k, v, mask | null, out, stats, dOut, dq, dk, dv, geometry, scale, keep) */
@@ -62,10 +71,10 @@ GRAFT_CUDA(attentionGradient) {
   const Given o(call, g);
   const Pointer out = call.f32(4, g.queries()), stats = call.f32(5, elements({g.rows(), 2})), dOut = call.f32(6, g.queries());
   const Pointer dq = call.outF32(7, g.queries()), dk = call.outF32(8, g.keys()), dv = call.outF32(9, g.keys()), d = call.floats(g.rows());
-  const AttentionTile t = kGradientTiles[o.size];
+  const AttentionTile t = (o.bf16 ? kGradientTilesBf16 : kGradientTiles)[o.size];
   if (!g.filled.empty())
     for (const Pointer p : {dk, dv}) launch(fillKernel, {blocks(g.keys(), 256)}, 256, 0, p, int(kF32), 0.0, Index(g.keys()));
   launch(dots, {blocks(o.mostQueries, 8), g.H, g.B}, 256, 0, out, dOut, d, o.texts, o.heads);
-  launch(queries[o.size], {blocks(o.mostQueries, t.warps * 16), g.H, g.B}, unsigned(t.warps * 32), sharedBytes(t, 2, 2), o.q, o.k, o.v, o.bias, stats, d, dOut, dq, o.texts, o.heads);
-  launch(keys[o.size], {blocks(o.mostKeys, t.warps * 16), g.Hkv, g.B}, unsigned(t.warps * 32), sharedBytes(t, 2, 2), o.q, o.k, o.v, o.bias, stats, d, dOut, dk, dv, o.texts, o.heads);
+  launch(queries.at(o.bf16, o.size), {blocks(o.mostQueries, t.warps * 16), g.H, g.B}, unsigned(t.warps * 32), sharedBytes(t, o.bf16, 2, 2), o.q, o.k, o.v, o.bias, stats, d, dOut, dq, o.texts, o.heads);
+  launch(keys.at(o.bf16, o.size), {blocks(o.mostKeys, t.warps * 16), g.Hkv, g.B}, unsigned(t.warps * 32), sharedBytes(t, o.bf16, 2, 2), o.q, o.k, o.v, o.bias, stats, d, dOut, dk, dv, o.texts, o.heads);
 }

@@ -17,5 +17,8 @@ struct Heads {
 struct AttentionTile { int width, warps, rows; };
 constexpr AttentionTile kForwardTiles[] = {{32, 4, 32}, {64, 4, 32}, {128, 4, 32}, {256, 2, 16}};
 constexpr AttentionTile kGradientTiles[] = {{32, 4, 32}, {64, 4, 32}, {128, 2, 32}, {256, 1, 16}};
-/** Floats of a row in shared memory: lanes that read a fragment meet different banks. */
-constexpr int rowFloats(int width) { return width + 4; }
+/** The same where products are formed in bf16, which takes half the room. */
+constexpr AttentionTile kForwardTilesBf16[] = {{32, 4, 64}, {64, 4, 64}, {128, 4, 64}, {256, 4, 32}};
+constexpr AttentionTile kGradientTilesBf16[] = {{32, 4, 64}, {64, 4, 64}, {128, 4, 32}, {256, 2, 16}};
+/** Values of `bytes` in a row in shared memory: lanes that read a fragment meet different banks. */
+constexpr int rowLength(int width, int bytes) { return width + 16 / bytes; }
