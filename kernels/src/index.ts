@@ -23,6 +23,7 @@ export { putRows } from './ops/put-rows.js';
 export { residual } from './ops/residual.js';
 export { rotary } from './ops/rotary.js';
 export { logSoftmax, softmax } from './ops/softmax.js';
+export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy.js';
 export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';
 export { dropout, dropoutMask, type Mask as DropoutMask } from './ops/dropout.js';
 export { augmentImages, type Augmentation, type Colour } from './ops/augment.js';

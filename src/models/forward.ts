@@ -28,7 +28,12 @@ export interface ForwardOptions {
   observe?: (site: Site, x: Tensor) => void;
   /** What linear, convolution and embedding sites run with in place of their weight, as stored. */
   exchange?: (site: Site, W: Tensor) => Tensor;
+  /** The losses of rows from what the last layer of a head reads and its weights: they stand in the logits' place where nothing else looks at those. */
+  losses?: RowLosses;
 }
+
+/** @returns [N], for N rows of `x` */
+export type RowLosses = (x: Tensor, W: Tensor2D, b: Tensor1D | null) => Tensor1D;
 
 /**
  * One forward pass of a model with its grafts. A model calls a method here for every site; the active grafts answer in the
@@ -41,6 +46,8 @@ export class Forward implements Pass {
   readonly taps = new Map<string, Tensor>();
   readonly notes = new Map<string, Tensor>();
   readonly route: Pass['route'];
+  /** What `losses` gave; null where the pass gave logits. */
+  scored: Tensor1D | null = null;
   private readonly sites: Map<string, Site>;
   /** The first layer where something is trained: below it nothing is recorded for gradients. */
   private readonly firstTrained: number;
@@ -147,6 +154,14 @@ export class Forward implements Pass {
       return linear(z, W as Tensor2D, b, { layout, activation: changed ? 'none' : activation });
     };
     return changed ? activate(this.at(site, x, base), activation) : base(x);
+  }
+
+  /** The last layer of a head: its logits, or the losses of its rows. */
+  readOut(name: string, x: Tensor): Tensor {
+    const site = this.site('linear', name), logits = this.site('logits', 'logits'), { losses, observe } = this.options;
+    if (!losses || observe || this.grafts.some((g) => g.changes(site) || g.changes(logits))) return this.linear(name, x);
+    const { W, b } = this.frozen(site);
+    return (this.scored = losses(x, W as Tensor2D, b));
   }
 
   conv(name: string, x: Tensor4D, options: ConvOptions = {}): Tensor4D {

@@ -34,7 +34,8 @@ export class Modules {
 
   /** The last dense layer of a head, which a graft may bring: as wide as the checkpoint's own, 0 where it has none. */
   headLinear(name: string, dimIn: number, own: Partial<Site> = {}): (f: Forward, x: Tensor) => Tensor {
-    return this.linear(name, 'head', [dimIn, this.classes(own.weight ?? `${name}.weight`)], { bias: `${name}.bias`, ...own });
+    this.linear(name, 'head', [dimIn, this.classes(own.weight ?? `${name}.weight`)], { bias: `${name}.bias`, ...own });
+    return (f, x) => f.readOut(name, x);
   }
 
   /** How many classes the tensor of a head has rows for: the checkpoint's own, 0 where it has none, of a blank model what config.json counts. */

@@ -2,7 +2,7 @@ import { usageError } from '../errors.js';
 import type { Encoded, Tokenizer } from '../data/tokenizer.js';
 import { textOf } from './classify.js';
 import type { Objective, Preparation } from './objective.js';
-import { IGNORED, likelihoodRows, scoredBatch, totalLoss, type Spoken } from './scored.js';
+import { IGNORED, likelihoodRows, scoredBatch, totalLoss, vocabularyLosses, type Spoken } from './scored.js';
 import { TEMPLATES } from './templates.js';
 
 /**
@@ -37,6 +37,7 @@ const clm: Objective<Spoken> = {
   // The logits at t predict token t + 1.
   batch: (examples, _epoch, { runtime }) => scoredBatch(examples.map((e) => e.text), examples.map((e) => e.labels.subarray(1)), runtime.tokenizer.padId),
   loss: totalLoss,
+  losses: vocabularyLosses,
   outputs: likelihoodRows,
 };
 

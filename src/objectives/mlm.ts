@@ -3,7 +3,7 @@ import type { Encoded } from '../data/tokenizer.js';
 import { usageError } from '../errors.js';
 import { textOf } from './classify.js';
 import type { Objective } from './objective.js';
-import { IGNORED, likelihoodRows, scoredBatch, totalLoss, type Spoken } from './scored.js';
+import { IGNORED, likelihoodRows, scoredBatch, totalLoss, vocabularyLosses, type Spoken } from './scored.js';
 
 /**
  * Masked language modelling (Devlin et al., 2019): of the chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay. Masks are
@@ -44,6 +44,7 @@ const mlm: Objective<Spoken> = {
   },
 
   loss: totalLoss,
+  losses: vocabularyLosses,
   outputs: likelihoodRows,
 };
 

@@ -2,6 +2,7 @@ import type { Scalar, Tensor } from '@graft/kernels';
 import type { Row } from '../formats/rows.js';
 import type { Table } from '../formats/table.js';
 import type { Prediction } from '../metrics/metric.js';
+import type { RowLosses } from '../models/forward.js';
 import type { Batch } from '../models/model.js';
 import type { OptionSpecs } from '../options.js';
 import type { Runtime } from '../runtime.js';
@@ -56,6 +57,8 @@ export interface Objective<E extends Example = Example> {
   batch(examples: readonly E[], epoch: number, p: Preparation): { inputs: Batch; targets: Targets };
   /** The sum over scored terms: the step divides it by their number. */
   loss(logits: Tensor, targets: Targets, options: Record<string, unknown>): Scalar;
+  /** The losses of the terms straight from the last layer of a head, in place of its logits; `loss` is then their sum. */
+  losses?(targets: Targets, options: Record<string, unknown>): RowLosses;
   /** The prediction columns of each example. */
   outputs(logits: Tensor, examples: readonly E[], targets: Targets, p: Preparation): Row[];
 }

@@ -1,8 +1,9 @@
-import { crossEntropy, tf, type Scalar, type Tensor, type Tensor1D, type Tensor2D } from '@graft/kernels';
+import { crossEntropy, linearCrossEntropy, tf, type Scalar, type Tensor, type Tensor1D, type Tensor2D } from '@graft/kernels';
 import { padBatch } from '../data/encode.js';
 import type { Encoded } from '../data/tokenizer.js';
 import { usageError } from '../errors.js';
 import type { Row } from '../formats/rows.js';
+import type { RowLosses } from '../models/forward.js';
 import type { TextBatch } from '../models/model.js';
 import type { Example, Preparation, Targets } from './objective.js';
 
@@ -41,10 +42,16 @@ export function rowLosses(logits: Tensor, labels: Int32Array, labelSmoothing = 0
   return crossEntropy(tf.reshape(logits, [-1, logits.shape.at(-1)!]) as Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing });
 }
 
-export function totalLoss(logits: Tensor, { labels, weights }: Targets, options: Record<string, unknown>): Scalar {
-  const losses = rowLosses(logits, labels, Number(options.labelSmoothing ?? 0));
-  return tf.sum(weights ? tf.mul(losses, tf.tensor1d(weights)) : losses);
+export function totalLoss(logits: Tensor, targets: Targets, options: Record<string, unknown>): Scalar {
+  return sumOfLosses(rowLosses(logits, targets.labels, Number(options.labelSmoothing ?? 0)), targets);
 }
+
+/** The sum over rows, each as often as it counts. */
+export const sumOfLosses = (losses: Tensor1D, { weights }: Targets): Scalar => tf.sum(weights ? tf.mul(losses, tf.tensor1d(weights)) : losses);
+
+/** The rows' losses without logits of all of them: for vocabularies. */
+export const vocabularyLosses = ({ labels }: Targets): RowLosses => (x, W, b) =>
+  linearCrossEntropy(tf.reshape(x, [-1, x.shape.at(-1)!]) as Tensor2D, W, b, tf.tensor1d(labels, 'int32'));
 
 /** Total negative log-likelihood, scored tokens and bytes of each example. */
 export function likelihoodRows(logits: Tensor, examples: readonly Spoken[], { count, labels, owners }: Targets): Row[] {

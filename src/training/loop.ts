@@ -10,6 +10,7 @@ import type { Forward } from '../models/forward.js';
 import type { Batch } from '../models/model.js';
 import type { Pass, Site } from '../models/site.js';
 import type { Example, Objective, Preparation } from '../objectives/objective.js';
+import { sumOfLosses } from '../objectives/scored.js';
 import { batchCount, epochBatches, stepPosition, type BatchOptions } from './batches.js';
 import type { LogEvent } from './log.js';
 import { fit, type Optimiser, type TrainedParam } from './optimiser.js';
@@ -96,9 +97,10 @@ export class Loop {
         const { runtime, options } = this.p, { weightGradients, auxiliary } = this.graft.method;
         const pass = runtime.forward({
           train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, recompute: this.o.recompute, route,
-          taps: auxiliary !== undefined, ...(weightGradients && { exchange }),
+          taps: auxiliary !== undefined, ...(weightGradients && { exchange }), losses: this.objective.losses?.(targets, options),
         });
-        const own = tf.div(this.objective.loss(runtime.logitsOf(pass, inputs, targets.positions), targets, options), terms) as Scalar;
+        const logits = runtime.logitsOf(pass, inputs, targets.positions);
+        const own = tf.div(pass.scored ? sumOfLosses(pass.scored, targets) : this.objective.loss(logits, targets, options), terms) as Scalar;
         const extra = this.auxiliary(pass, inputs);
         const loss = extra ? tf.add(own, tf.mul(extra, targets.count / terms)) as Scalar : own;
         return m === 0 ? this.withPenalties(loss) : loss;
