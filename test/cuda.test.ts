@@ -18,11 +18,11 @@ if (!ON_CARD) Object.assign(process.env, { GRAFT_CUDA: folder, XDG_CACHE_HOME: o
 const BOTH = ['cpu', 'cuda'] as const;
 
 /** Every number of the second within a small distance of the first's, everything else the same. */
-function near(actual: unknown, expected: unknown, where = ''): void {
-  if (typeof expected === 'number' && typeof actual === 'number') return assert.ok(Math.abs(actual - expected) <= 2e-4 * (1 + Math.abs(expected)), `${where}: ${actual}, not ${expected}`);
+function near(actual: unknown, expected: unknown, where = '', tolerance = 2e-4): void {
+  if (typeof expected === 'number' && typeof actual === 'number') return assert.ok(Math.abs(actual - expected) <= tolerance * (1 + Math.abs(expected)), `${where}: ${actual}, not ${expected}`);
   if (typeof expected !== 'object' || expected === null) return assert.deepEqual(actual, expected, where);
   assert.deepEqual(Object.keys(actual as object), Object.keys(expected), where);
-  for (const [key, value] of Object.entries(expected)) near((actual as Record<string, unknown>)[key], value, `${where}.${key}`);
+  for (const [key, value] of Object.entries(expected)) near((actual as Record<string, unknown>)[key], value, `${where}.${key}`, tolerance);
 }
 
 const lines = (text: string): unknown[] => text.trim().split('\n').map((line) => JSON.parse(line));
@@ -58,6 +58,24 @@ test('text is generated as on the CPU', { skip }, () => {
     const [cpu, cuda] = BOTH.map((backend) => must(['generate', '-m', model, '-d', prompts, '--max-new', '5', ...method, '--backend', backend]))
       .map((bytes) => tableFromIPC(bytes).toArray().map((row) => row.toJSON() as object));
     near(cuda, cpu);
+  }
+});
+
+test('a decoder is adapted over weights of 4 and of 8 bits as on the CPU', { skip }, () => {
+  const model = join(own, 'gpt2'), data = jsonLines(join(own, 'texts.jsonl'), tinyRows(24, 5).map(({ text }) => ({ text }))), start = join(own, 'lora');
+  must(['init-adapter', '-m', model, '--method', 'lora', '--rank', '3', '--target-modules', 'all-linear', '-o', start]);
+  const whole = lines(must(['eval', '-m', model, '-d', data, '--backend', 'cpu']).toString());
+  for (const precision of ['nf4', 'int8']) {
+    const [cpu, cuda] = BOTH.map((backend) => {
+      const out = join(own, `${precision}-${backend}`), on = ['--backend', backend, '--precision', precision];
+      const before = lines(must(['eval', '-m', model, '-d', data, ...on]).toString());
+      must(['train', '-m', model, '-g', start, '-d', data, '--objective', 'clm', '--steps', '6', '--batch-size', '8', '--lr', '2e-2', ...on, '-o', out]);
+      return [before, lines(must(['eval', '-m', model, '-g', out, '-d', data, ...on]).toString())];
+    });
+    near(cuda, cpu, precision, 1e-2);
+    assert.notDeepEqual(cpu[0], whole);
+    const nll = ([metric]: unknown[]): number => (metric as { value: number }).value;
+    assert.ok(nll(cpu[1]) < nll(cpu[0]), `${precision}: ${JSON.stringify(cpu)}`);
   }
 });
 

@@ -49,6 +49,9 @@ struct PackedOperand {
   int64_t columns = 0;
 };
 
+/** A matrix as codes of few bits (coded.h). */
+struct Coded;
+
 /** What a buffer has on a GPU (cuda/memory.h). */
 struct Mirror;
 
@@ -59,6 +62,7 @@ struct Buffer {
   std::shared_ptr<Region> region;   // set: read-only memory of a mapped file
   PackedOperand packed[2][2];       // laid out as GEMM operand: as floats or as bf16, plain or transposed; only for frozen (mapped) weights
   std::shared_ptr<void> packedFilter[2];  // the same for a convolution filter: forward, gradient to the input
+  std::shared_ptr<Coded> coded;     // a frozen weight of products, where these are coded
   std::shared_ptr<Mirror> mirror;   // set: the values are, or are also, on a GPU; `data` may be null
   bool frozen() const { return region != nullptr; }
 };

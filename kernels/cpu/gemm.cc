@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "coded.h"
 #include "elementwise.h"
 #include "few-rows.h"
 #include "panels.h"
@@ -25,8 +26,24 @@ static const char* at(const Operand& x, int64_t i, int64_t j) {
   return static_cast<const char*>(x.data) + (i * x.rowStride + j * x.columnStride) * sizeOf(x.storage);
 }
 
+/** Packs rows [p, p + depth) of columns [j, j + cols) of a coded matrix, whose values are made as they are packed. */
+static void packCoded(bool half, const Operand& b, int64_t p, int64_t depth, int64_t j, int64_t cols, int nr, Unit* out) {
+  const bool byColumns = b.rowStride == 1;
+  parallelFor(cols, nr * 4, [&](int64_t begin, int64_t end) {
+    Scratch scratch;
+    float* values = scratch.floats(nr * 4 * depth);
+    for (int64_t from = begin; from < end; from += nr * 4) {
+      const int64_t n = std::min<int64_t>(nr * 4, end - from);
+      if (byColumns) for (int64_t c = 0; c < n; c++) decode(*b.coded, j + from + c, p, depth, values + c * depth);
+      else for (int64_t q = 0; q < depth; q++) decode(*b.coded, p + q, j + from, n, values + q * n);
+      gemmPack(half, values, int(Storage::F32), byColumns ? depth : 1, byColumns ? 1 : n, n, depth, nr, out + from * unitsOf(half, depth));
+    }
+  });
+}
+
 /** Packs rows [p, p + depth) of columns [j, j + cols). */
 static void packColumns(bool half, const Operand& b, int64_t p, int64_t depth, int64_t j, int64_t cols, int nr, Unit* out) {
+  if (b.coded) return packCoded(half, b, p, depth, j, cols, nr, out);
   parallelFor(cols, nr * 4, [&](int64_t begin, int64_t end) {
     gemmPack(half, at(b, p, j + begin), int(b.storage), b.columnStride, b.rowStride, end - begin, depth, nr, out + begin * unitsOf(half, depth));
   });
@@ -139,8 +156,8 @@ static auto thinWay(const Operand& a, const Operand& b, int64_t m, int64_t n, in
 }
 
 void gemm(const Operand& a, const Operand& b, const void* packed, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
-  if (!e.half && hasFewRows(a, b, m)) return fewRows(a, b, m, n, k, c, e);
-  if (const auto way = packed ? nullptr : thinWay(a, b, m, n, k, e)) return way(a, b, m, n, k, c, e);
+  if (!e.half && !b.coded && hasFewRows(a, b, m)) return fewRows(a, b, m, n, k, c, e);
+  if (const auto way = packed || b.coded ? nullptr : thinWay(a, b, m, n, k, e)) return way(a, b, m, n, k, c, e);
   int mr, nr;
   gemmTile(&mr, &nr);
   const int64_t columns = packed ? std::max<int64_t>(n, 1) : kColumns, step = depthOf(e.half);
@@ -165,7 +182,7 @@ static void needFloats(const Buffer& x) {
 static Operand operand(const Buffer& x, int64_t matrix, int64_t rows, int64_t cols, bool transposed) {
   needFloats(x);
   if (matrix < 0 || elements({matrix + 1, rows, cols}) > x.count) fail("matrix product: matrix %lld is beyond its operand", static_cast<long long>(matrix));
-  return {static_cast<char*>(x.data) + matrix * rows * cols * sizeOf(x.storage), x.storage, transposed ? 1 : cols, transposed ? rows : 1};
+  return {static_cast<char*>(x.data) + matrix * rows * cols * sizeOf(x.storage), x.storage, transposed ? 1 : cols, transposed ? rows : 1, nullptr};
 }
 
 }  // namespace graft
@@ -224,13 +241,18 @@ static bool halfProducts = false;
 /** halfProducts(yes): from here on, `product` with a frozen b multiplies in bf16 and adds up in floats. */
 GRAFT_EXPORT(halfProducts) { graft::halfProducts = args.flag(0); }
 
-/** product(a, b, out, m, n, k, transposeA, transposeB, alpha, add, bias, activation, before): see Epilogue; -1 for what is absent. */
+/**
+ * product(a, b, out, m, n, k, transposeA, transposeB, alpha, add, bias, activation, before, coded): see Epilogue; -1 for what is absent.
+ * `coded`: a frozen b is taken as codes, where weights are (coded.h).
+ */
 GRAFT_EXPORT(product) {
   using namespace graft;
   const int64_t m = args.integer(3), n = args.integer(4), k = args.integer(5);
   elements({m, n, k});
   const bool ta = args.flag(6), tb = args.flag(7);
-  const Operand a = operand(args.input(0), 0, m, k, ta), b = operand(args.input(1), 0, k, n, tb);
+  const Operand a = operand(args.input(0), 0, m, k, ta);
+  Operand b = operand(args.input(1), 0, k, n, tb);
+  if (args.flag(13)) b.coded = coded(args.buffer(1), tb ? n : k, tb ? k : n);
   Scratch scratch;
   Epilogue e;
   e.alpha = float(args.number(8));
@@ -239,6 +261,6 @@ GRAFT_EXPORT(product) {
   e.activation = int(args.integer(11));
   if (!args.none(12)) e.before = args.outF32(12, m * n);
   e.half = halfProducts && args.buffer(1).frozen();
-  const void* packed = !e.half && hasFewRows(a, b, m) ? nullptr : keptPacked(args.buffer(1), b, e.half, tb, n, k);
+  const void* packed = b.coded || (!e.half && hasFewRows(a, b, m)) ? nullptr : keptPacked(args.buffer(1), b, e.half, tb, n, k);
   gemm(a, b, packed, m, n, k, args.outF32(2, m * n), e);
 }

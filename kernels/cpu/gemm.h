@@ -6,11 +6,12 @@
 
 namespace graft {
 
-/** One operand: element (i, j) of the matrix lies at data[i · rowStride + j · columnStride]. */
+/** One operand: element (i, j) of the matrix lies at data[i · rowStride + j · columnStride]; where `coded` is set (of B alone), among its values. */
 struct Operand {
   const void* data;
   Storage storage;
   int64_t rowStride, columnStride;
+  const Coded* coded = nullptr;
 };
 
 /** What happens to A B on its way out: y = act(alpha · A B + add + bias). */

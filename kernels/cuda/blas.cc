@@ -128,12 +128,12 @@ Pointer converted(Call& call, int i, int& storage, int wanted) {
 
 Precision precision() { return chosen; }
 
-bool multiplyByBlas(Call& call, const Outputs& o, const Batch& batch, const Gemm& given) {
-  if (!blas() || given.m == 0 || given.n == 0 || given.k == 0) return false;
-  Gemm g = given;
+bool multiplyByBlas(Call& call, const Outputs& o, const Batch& batch, const Gemm& asked, Pointer given) {
+  if (!blas() || asked.m == 0 || asked.n == 0 || asked.k == 0) return false;
+  Gemm g = asked;
   const int wanted = g.narrow ? kBf16 : g.storageA == g.storageB ? g.storageA : kF32;
   const Pointer a = converted(call, 0, g.storageA, wanted).plus(batch.firstA * sizeOfType(wanted));
-  const Pointer b = converted(call, 1, g.storageB, wanted).plus(batch.firstB * sizeOfType(wanted));
+  const Pointer b = (given ? given : converted(call, 1, g.storageB, wanted)).plus(batch.firstB * sizeOfType(wanted));
   const Pointer raw = o.before ? o.before : o.c, add = o.add ? o.add : raw;
   const auto at = [](Pointer p) { return int64_t(p.address); };
   const std::array<int64_t, 4> sides = {alignment({at(b), batch.stepB * sizeOfType(wanted)}), alignment({at(a), batch.stepA * sizeOfType(wanted)}),

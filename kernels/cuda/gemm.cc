@@ -46,7 +46,7 @@ GRAFT_CUDA(batchMatMul) {
   multiply(call.input(0), call.input(1), {c, {}, {}, {}}, call.sent(pairs.data(), int64_t(pairs.size() * sizeof(Index))), count, g);
 }
 
-/** product(a, b, out, m, n, k, transposeA, transposeB, alpha, add, bias, activation, before) */
+/** product(a, b, out, m, n, k, transposeA, transposeB, alpha, add, bias, activation, before, coded) */
 GRAFT_CUDA(product) {
   const int64_t m = call.integer(3), n = call.integer(4), k = call.integer(5);
   Gemm g = gemm(call, m, n, k, call.flag(6), call.flag(7));
@@ -58,5 +58,7 @@ GRAFT_CUDA(product) {
   const Pointer add = call.f32OrNull(9, m * n), bias = call.f32OrNull(10, n);
   const Pointer before = call.none(12) ? Pointer() : call.outF32(12, m * n);
   const Outputs o = {call.outF32(2, m * n), add, bias, before};
-  if (!multiplyByBlas(call, o, {}, g)) multiply(call.input(0), call.input(1), o, {}, 1, g);
+  const Pointer b = call.flag(13) ? decoded(call, 1, call.flag(7) ? n : k, call.flag(7) ? k : n) : Pointer();
+  if (b) g.storageB = kBf16;
+  if (!multiplyByBlas(call, o, {}, g, b)) multiply(call.input(0), b ? b : call.input(1), o, {}, 1, g);
 }

@@ -27,9 +27,13 @@ struct Mirror {
   bool weight = false;                    // of a mapped file: the GPU's copy is kept beside it
   cuda::Pointer narrowed;                 // of a float32 weight, its values in bf16
   int64_t narrowedBytes = 0;
+  cuda::Pointer coded;                    // of a coded weight, its codes
+  int64_t codedBytes = 0;
+  const Coded* codedOf = nullptr;
   Mirror() = default;
   ~Mirror() {
     forget();
+    forgetCodes();
     cuda::release(narrowed, narrowedBytes);
     cuda::counters().weights -= narrowedBytes;
   }
@@ -39,6 +43,11 @@ struct Mirror {
     if (weight && pointer) cuda::counters().weights -= bytes;
     pointer = {};
     onDevice = false;
+  }
+  void forgetCodes() {
+    cuda::release(coded, codedBytes);
+    if (coded) cuda::counters().weights -= codedBytes;
+    coded = {};
   }
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;
@@ -84,6 +93,9 @@ class Call : public Args {
   Pointer output(int i, Storage storage, int64_t n) const;
   std::vector<std::pair<Pointer, int64_t>> temporaries_;
 };
+
+/** The values in bf16 of argument i, a frozen matrix, from its codes; null where weights are not coded, or it is not frozen. */
+Pointer decoded(Call& call, int i, int64_t rows, int64_t columns);
 
 }  // namespace cuda
 

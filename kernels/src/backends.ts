@@ -3,15 +3,21 @@ import { dirname, sep } from 'node:path';
 import { createRequire } from 'node:module';
 import { GraftBackend, type Backend } from './backend.js';
 import { memoryLimit } from './machine.js';
-import { native } from './native.js';
+import { native, type Native } from './native.js';
 
 export type BackendName = 'auto' | 'cpu' | 'cuda' | 'tensorflow' | 'webgpu' | 'wasm';
+
+/**
+ * What products with frozen weights multiply in; sums are f32. bf16 rounds both sides: half the memory, up to twice as fast. int8 and nf4
+ * keep the weights of linear layers (not of heads) as codes of 8 or 4 bits, whose values then go through bf16 products, as in QLoRA.
+ */
+export const PRECISIONS = ['f32', 'bf16', 'int8', 'nf4'] as const;
+export type Precision = (typeof PRECISIONS)[number];
 
 export interface BackendOptions {
   /** Worker threads; default: all cores. */
   threads?: number;
-  /** bf16: products with frozen weights round both sides to bf16 and add up in f32; half the memory, up to twice as fast. Default f32. */
-  precision?: 'f32' | 'bf16';
+  precision?: Precision;
   /** Receives the one-line warning when a slower backend takes over. */
   warn?: (line: string) => void;
 }
@@ -38,10 +44,15 @@ async function startCpu({ threads, precision }: BackendOptions): Promise<boolean
   const addon = native();
   if (!addon) return false;
   if (threads) addon.threads(threads);
-  addon.halfProducts(precision === 'bf16');
+  setPrecision(addon, precision);
   addon.memoryLimit(memoryLimit());
   await startOurs('graft-cpu', () => new GraftBackend('graft-cpu', addon));
   return true;
+}
+
+function setPrecision(addon: Native, precision: Precision = 'f32'): void {
+  addon.halfProducts(precision !== 'f32');
+  addon.codeWeights({ f32: 0, bf16: 0, int8: 1, nf4: 2 }[precision]);
 }
 
 /** @throws Error where the addon, the driver, NVRTC or a GPU is missing */
@@ -51,6 +62,7 @@ async function startCuda({ threads, precision = 'f32', warn }: BackendOptions): 
   if (threads) addon.threads(threads);
   const { GraftCudaBackend } = await import('./cuda.js');
   const running = tf.findBackend('graft-cuda') as InstanceType<typeof GraftCudaBackend> | null, backend = running ?? new GraftCudaBackend(addon);
+  setPrecision(addon, precision);
   backend.usePrecision(precision);
   if (!running && !backend.multipliesFast) warn?.('cuBLASLt was not found (a CUDA toolkit with CUDA_HOME set, or pip install nvidia-cublas-cu12, has it); matrix products are slower without it');
   await startOurs('graft-cuda', () => backend);
@@ -64,8 +76,12 @@ async function startOurs(name: Backend, make: () => tf.KernelBackend): Promise<v
   await activate(name);
 }
 
+function refusePrecision(backend: BackendName, precision: Precision = 'f32'): void {
+  if (precision !== 'f32') throw new Error(`backend '${backend}' multiplies in f32 only: leave out --precision ${precision}`);
+}
+
 async function startWasm({ threads, precision }: BackendOptions): Promise<void> {
-  if (precision === 'bf16') throw new Error("backend 'wasm' multiplies in f32 only: leave out --precision bf16");
+  refusePrecision('wasm', precision);
   const wasm = await import('@tensorflow/tfjs-backend-wasm');
   const { registerFallbacks } = await import('./fallback.js');
   wasm.setWasmPaths(dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm')) + sep);
@@ -76,7 +92,7 @@ async function startWasm({ threads, precision }: BackendOptions): Promise<void> 
 
 /** A backend that comes from optional packages. */
 async function startOptional(backend: BackendName, { precision }: BackendOptions, packages: string[]): Promise<void> {
-  if (precision === 'bf16') throw new Error(`backend '${backend}' multiplies in f32 only: leave out --precision bf16`);
+  refusePrecision(backend, precision);
   for (const name of packages) {
     try {
       await import(name);

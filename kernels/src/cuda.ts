@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { GraftBackend } from './backend.js';
+import type { Precision } from './backends.js';
 import { countFallback } from './fallback.js';
 import type { Native, NativeArgument } from './native.js';
 
@@ -44,8 +45,8 @@ export class GraftCudaBackend extends GraftBackend {
   }
 
   /** How operands go into matrix products; sums are float32. */
-  usePrecision(precision: 'f32' | 'bf16'): void {
-    this.addon['cuda:precision'](precision === 'bf16' ? 2 : 0);
+  usePrecision(precision: Precision): void {
+    this.addon['cuda:precision'](precision === 'f32' ? 0 : 2);
   }
 
   /** Lets other work run while the GPU gets there. */

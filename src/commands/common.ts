@@ -11,7 +11,7 @@ const COMMON = {
   batchSize: { type: 'number', metavar: 'N', describe: 'rows computed at once', default: 32, min: 1 },
   seed: { type: 'number', metavar: 'N', describe: 'the same seed gives the same bytes', default: 0 },
   backend: { type: 'string', incidental: true, metavar: 'NAME', describe: 'what computes', choices: ['auto', 'cpu', 'cuda', 'tensorflow', 'webgpu', 'wasm'], default: 'auto' },
-  precision: { type: 'string', describe: 'what matrix products with frozen weights multiply in; sums stay f32. bf16 halves the memory of such weights and is up to twice as fast where the processor has bf16 instructions', choices: ['f32', 'bf16'], default: 'f32' },
+  precision: { type: 'string', describe: 'what matrix products with frozen weights multiply in; sums stay f32. bf16 halves the memory of such weights and is up to twice as fast where the processor has bf16 instructions. int8 and nf4 keep the linear layers\' weights in 8 and 4.13 bits (heads stay whole) and multiply in bf16, as in LLM.int8() and QLoRA', choices: ['f32', 'bf16', 'int8', 'nf4'], default: 'f32' },
   threads: { type: 'number', incidental: true, metavar: 'N', describe: 'worker threads; default: one a core', min: 1 },
   log: { type: 'string', incidental: true, writes: true, metavar: 'FILE', describe: 'events and metrics as JSON lines, each written as it happens (see LOG)' },
   wait: { type: 'number', incidental: true, metavar: 'SECONDS', describe: 'how long to wait for another run that is at work on the same --state or --checkpoint', default: 0, min: 0 },

@@ -151,7 +151,7 @@ export class Forward implements Pass {
     const changed = this.grafts.some((g) => g.changes(site));
     const base = (z: Tensor): Tensor => {
       const { W, b } = this.frozen(site);
-      return linear(z, W as Tensor2D, b, { layout, activation: changed ? 'none' : activation });
+      return linear(z, W as Tensor2D, b, { layout, activation: changed ? 'none' : activation, exact: site.role === 'head' });
     };
     return changed ? activate(this.at(site, x, base), activation) : base(x);
   }

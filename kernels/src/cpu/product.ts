@@ -5,7 +5,7 @@ import { KERNELS } from '../ops/activation.js';
 import type { Product } from '../ops/product.js';
 
 defineKernel<Required<Product>>('GraftProduct', ({ inputs: { a, b, add, bias }, attrs, backend }) => {
-  const { transposeA, transposeB, alpha, activation, keep } = attrs;
+  const { transposeA, transposeB, alpha, activation, keep, coded } = attrs;
   const [m, k] = flat(a.shape, transposeA);
   const [kb, n] = flat(b.shape, transposeB);
   tf.util.assert(k === kb, () => `product: inner sizes ${k} and ${kb} differ (shapes [${a.shape}] and [${b.shape}])`);
@@ -14,7 +14,7 @@ defineKernel<Required<Product>>('GraftProduct', ({ inputs: { a, b, add, bias }, 
   const before = keep && activation !== 'none' ? backend.output(shape) : undefined;
   const handle = (t: tf.TensorInfo | undefined): number => (t ? backend.handle(t) : -1);
   const op = activation === 'none' ? -1 : backend.native.unaryOp(KERNELS[activation].kernel);
-  backend.native.product(handle(a), handle(b), handle(y), m, n, k, transposeA, transposeB, alpha, handle(add), handle(bias), op, handle(before));
+  backend.native.product(handle(a), handle(b), handle(y), m, n, k, transposeA, transposeB, alpha, handle(add), handle(bias), op, handle(before), coded);
   return before ? [y, before] : y;
 });
 

@@ -7,6 +7,8 @@ export interface Product {
   transposeB?: boolean;
   alpha?: number;
   activation?: Activation;
+  /** A frozen b is taken as codes of few bits where --precision says so: a weight of the model, not one of a head or a graft. */
+  coded?: boolean;
   /** Also returns what the activation was applied to. */
   keep?: boolean;
 }
@@ -28,4 +30,4 @@ export function productKept(a: Tensor, b: Tensor, options: Product, bias?: Tenso
 }
 
 const attributes = (options: Product): Required<Product> =>
-  ({ transposeA: false, transposeB: false, alpha: 1, activation: 'none', keep: false, ...options });
+  ({ transposeA: false, transposeB: false, alpha: 1, activation: 'none', keep: false, coded: false, ...options });
