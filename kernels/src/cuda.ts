@@ -1,12 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Tensor2D } from '@tensorflow/tfjs-core';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { GraftBackend } from './backend.js';
 import type { Precision } from './backends.js';
+import type { Drawn, Sampling } from './distribution.js';
 import { countFallback } from './fallback.js';
 import type { Native, NativeArgument } from './native.js';
+import type { Sampler } from './ops/sample.js';
 
 /** Where kernels/cuda lies, in the sources and in the package. */
 export const CUDA_SOURCES = fileURLToPath(new URL('../../cuda', import.meta.url));
@@ -32,7 +35,7 @@ function cudaFunctions(addon: Native): Native {
 }
 
 /** graft-cpu with its tensors and its kernels on an NVIDIA GPU. */
-export class GraftCudaBackend extends GraftBackend {
+export class GraftCudaBackend extends GraftBackend implements Sampler {
   /** @throws Error, one line, for the first thing that is missing: driver, NVRTC, GPU */
   constructor(private readonly addon: Native) {
     addon['cuda:start'](0, CUDA_SOURCES, cacheFolder());
@@ -47,6 +50,13 @@ export class GraftCudaBackend extends GraftBackend {
   /** How operands go into matrix products; sums are float32. */
   usePrecision(precision: Precision): void {
     this.addon['cuda:precision'](precision === 'f32' ? 0 : 2);
+  }
+
+  /** A token from each row of logits, which stay on the GPU: ops/sample.ts. */
+  sampleRows(logits: Tensor2D, uniforms: readonly number[], { temperature, topK, topP, minP }: Sampling): Drawn[] {
+    const tokens = new Int32Array(uniforms.length), scores = new Float64Array(uniforms.length);
+    this.addon['cuda:sample'](this.handle(logits), Float64Array.from(uniforms), tokens, scores, logits.shape[1], temperature, topK, topP, minP);
+    return Array.from(tokens, (token, i) => ({ token, score: scores[i] }));
   }
 
   /** Lets other work run while the GPU gets there. */

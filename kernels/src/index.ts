@@ -25,6 +25,8 @@ export { rotary } from './ops/rotary.js';
 export { logSoftmax, softmax } from './ops/softmax.js';
 export { linearCrossEntropy, type LinearCrossEntropyOptions } from './ops/linear-cross-entropy.js';
 export { crossEntropy, type CrossEntropyOptions } from './ops/cross-entropy.js';
+export { sampleRows, samplesInPlace } from './ops/sample.js';
+export type { Drawn, Sampling } from './distribution.js';
 export { dropout, dropoutMask, type Mask as DropoutMask } from './ops/dropout.js';
 export { augmentImages, type Augmentation, type Colour } from './ops/augment.js';
 export { adamwStep, adamwSteps, sgdStep, sumOfSquares, type AdamWOptions, type AdamWStep, type SgdOptions } from './ops/optimise.js';

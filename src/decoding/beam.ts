@@ -1,6 +1,7 @@
+import { largestFew } from '@graft/kernels/distribution';
 import type { OptionValues } from '../options.js';
 import type { DecodingMethod, Finished, Search, Sequence, Setting } from './method.js';
-import { largestFew, toLogProbabilities } from './probabilities.js';
+import { toLogProbabilities } from './probabilities.js';
 
 export interface BeamConfig extends OptionValues { beams: number; lengthPenalty: number; early: 'yes' | 'no' | 'never' }
 

@@ -1,4 +1,4 @@
-import { scoped } from '@graft/kernels';
+import { sampleRows, scoped, tf, type Drawn, type Sampling, type Tensor2D } from '@graft/kernels';
 import { disposeBatch, padBatch } from '../data/encode.js';
 import { GraftError } from '../errors.js';
 import { unsoundWeight } from '../finite.js';
@@ -28,13 +28,21 @@ export class Decoder {
 
   /** Reads the prompts: the logits [V] of each one's next token. */
   start(): Float32Array[] {
-    return this.pass(this.prompts);
+    return this.read(this.prompts);
   }
 
   /** Goes on from these of the growing texts, each by a token. */
   next(choices: readonly { parent: number; token: number }[]): Float32Array[] {
     this.select(choices.map((c) => c.parent));
-    return this.pass(choices.map((c) => [c.token]));
+    return this.read(choices.map((c) => [c.token]));
+  }
+
+  /** The same, and draws each one's next token where the logits are. */
+  draw(choices: readonly { parent: number; token: number }[], sampling: Sampling, uniforms: readonly number[]): Drawn[] {
+    this.select(choices.map((c) => c.parent));
+    const drawn = this.pass(choices.map((c) => [c.token]), (logits) => sampleRows(logits, uniforms, sampling));
+    this.mustBe(drawn.every((d) => Number.isFinite(d.score)));
+    return drawn;
   }
 
   /** Only these go on, in this order; one may occur several times. */
@@ -47,17 +55,32 @@ export class Decoder {
     this.cache.dispose();
   }
 
-  private pass(texts: readonly (readonly number[])[]): Float32Array[] {
+  /** The logits [V] of each text's next token. */
+  private read(texts: readonly (readonly number[])[]): Float32Array[] {
+    const rows = this.pass(texts, (logits) => {
+      const values = logits.dataSync<'float32'>(), V = logits.shape[1];
+      return texts.map((_, b) => values.slice(b * V, (b + 1) * V));
+    });
+    this.mustBe(rows.every((row) => Number.isFinite(row[0])));
+    return rows;
+  }
+
+  private pass<R>(texts: readonly (readonly number[])[], use: (logits: Tensor2D) => R): R {
     const inputs = padBatch(texts.map((ids) => ({ ids: [...ids], types: ids.map(() => 0) })), 0);
     const T = inputs.ids.shape[1];
     const route = Object.fromEntries(Object.entries(this.route).map(([key, values]) => [key, this.owners.map((o) => values[o])]));
-    const logits = scoped(() => this.runtime.logits(inputs as Batch, { past: this.cache, route }, Int32Array.from(texts, (ids, b) => b * T + ids.length - 1)).dataSync<'float32'>());
+    const result = scoped(() => {
+      const logits = this.runtime.logits(inputs as Batch, { past: this.cache, route }, Int32Array.from(texts, (ids, b) => b * T + ids.length - 1));
+      return use(tf.reshape(logits, [texts.length, logits.shape.at(-1)!]) as Tensor2D);
+    });
     this.cache.commit();
     disposeBatch(inputs as never);
     this.counts.passes++;
     this.counts.tokens += texts.reduce((n, ids) => n + ids.length, 0);
-    const V = logits.length / texts.length, rows = texts.map((_, b) => logits.slice(b * V, (b + 1) * V));
-    if (!rows.every((row) => Number.isFinite(row[0]))) throw unsoundWeight(this.runtime) ?? new GraftError('the logits are not finite; the graft may have diverged in training');
-    return rows;
+    return result;
+  }
+
+  private mustBe(finite: boolean): void {
+    if (!finite) throw unsoundWeight(this.runtime) ?? new GraftError('the logits are not finite; the graft may have diverged in training');
   }
 }

@@ -1,3 +1,4 @@
+import { samplesInPlace, type Drawn, type Sampling } from '@graft/kernels';
 import type { Pass } from '../models/site.js';
 import type { Runtime } from '../runtime.js';
 import { Decoder, type Counts } from './decoder.js';
@@ -30,21 +31,27 @@ function grow(decoder: Decoder, searches: readonly Search[]): void {
   const read = decoder.start();
   const copies = searches.flatMap((s, i) => new Array<number>(s.width).fill(i));
   if (copies.length > searches.length) decoder.select(copies);
-  let logits = copies.map((i) => (searches[i].width > 1 ? read[i].slice() : read[i]));
+  // What follows the growing texts: logits, or tokens that were drawn where these are.
+  let next: readonly (Float32Array | Drawn)[] = copies.map((i) => (searches[i].width > 1 ? read[i].slice() : read[i])), drawn = false;
   let widths = searches.map((s) => s.width);
+  const sampling = searches[0].sampling ?? null, draws = sampling !== null && samplesInPlace(sampling) && searches.every((s) => same(s.sampling, sampling));
   for (;;) {
     let first = 0;
     const steps = searches.map((search, i) => {
-      const own = logits.slice(first, first + widths[i]), from = first;
+      const own = next.slice(first, first + widths[i]), from = first;
       first += widths[i];
-      return own.length === 0 ? [] : search.step(own).map((c) => ({ parent: from + c.parent, token: c.token }));
+      const choices = own.length === 0 ? [] : drawn ? search.take!(own as Drawn[]) : search.step(own as Float32Array[]);
+      return choices.map((c) => ({ parent: from + c.parent, token: c.token }));
     });
     widths = steps.map((s) => s.length);
     const choices = steps.flat();
     if (choices.length === 0) return;
-    logits = decoder.next(choices);
+    drawn = draws;
+    next = draws ? decoder.draw(choices, sampling, searches.flatMap((s) => s.uniforms!())) : decoder.next(choices);
   }
 }
+
+const same = (a: Sampling | null | undefined, b: Sampling): boolean => !!a && (['temperature', 'topK', 'topP', 'minP', 'typical'] as const).every((key) => a[key] === b[key]);
 
 function routeOf(tasks: readonly Task[]): Pass['route'] {
   const keys = (['task', 'domain'] as const).filter((key) => tasks.every((t) => t[key] !== undefined));

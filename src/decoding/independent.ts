@@ -1,3 +1,4 @@
+import type { Drawn, Sampling } from '@graft/kernels/distribution';
 import { toLogProbabilities } from './probabilities.js';
 import type { Finished, Search, Sequence, Setting } from './method.js';
 
@@ -6,16 +7,34 @@ export class Independent implements Search {
   private growing: (Sequence & { sample: number })[];
   private readonly ended: (Finished & { sample: number })[] = [];
 
-  /** @param choose logits [V], which it may overwrite with ln p of the distribution it chose from; which sample; gives the token and its ln p */
-  constructor(prompt: readonly number[], readonly width: number, private readonly setting: Setting, private readonly choose: (logits: Float32Array, sample: number) => { token: number; score: number }) {
+  /**
+   * @param choose logits [V], which it may overwrite with ln p of the distribution it chose from; which sample; gives the token and its ln p
+   * @param drawing how tokens are drawn, where `choose` draws them
+   */
+  constructor(prompt: readonly number[], readonly width: number, private readonly setting: Setting, private readonly choose: (logits: Float32Array, sample: number) => Drawn,
+    private readonly drawing?: { sampling: Sampling; uniform(sample: number): number }) {
     this.growing = Array.from({ length: width }, (_, sample) => ({ ids: prompt, prompt: prompt.length, score: 0, sample }));
   }
 
   step(logits: readonly Float32Array[]): { parent: number; token: number }[] {
+    return this.take(this.growing.map((s, parent) => {
+      this.setting.process(logits[parent], s);
+      return this.choose(logits[parent], s.sample);
+    }));
+  }
+
+  get sampling(): Sampling | null {
+    return (this.setting.plain && this.drawing?.sampling) || null;
+  }
+
+  uniforms(): number[] {
+    return this.growing.map((s) => this.drawing!.uniform(s.sample));
+  }
+
+  take(drawn: readonly Drawn[]): { parent: number; token: number }[] {
     const next: typeof this.growing = [], choices: { parent: number; token: number }[] = [];
     this.growing.forEach((s, parent) => {
-      this.setting.process(logits[parent], s);
-      const { token, score } = this.choose(logits[parent], s.sample);
+      const { token, score } = drawn[parent];
       const grown = { ...s, ids: [...s.ids, token], score: s.score + score };
       const finish = this.setting.ended(grown);
       if (finish) return void this.ended.push({ ...grown, finish });

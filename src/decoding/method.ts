@@ -1,4 +1,5 @@
 import type { Rng } from '@graft/kernels';
+import type { Drawn, Sampling } from '@graft/kernels/distribution';
 import type { Paper } from '../adapters/method.js';
 import type { OptionSpecs, OptionValues } from '../options.js';
 
@@ -24,6 +25,8 @@ export interface Setting {
   maxNew: number;
   /** Rewrites the scores [V] of the token that follows a sequence (penalties, bans). */
   process(scores: Float32Array, sequence: Sequence): void;
+  /** `process` leaves all as it is. */
+  plain?: boolean;
   /** Whether a sequence ends with its last token. */
   ended(sequence: Sequence): Finish | null;
 }
@@ -38,6 +41,12 @@ export interface Search {
    * @returns those that grow on: from which of them, and by which token; empty when all is done
    */
   step(logits: readonly Float32Array[]): { parent: number; token: number }[];
+  /** How tokens are drawn, where their logits need not be seen for it; null or absent where they must. */
+  readonly sampling?: Sampling | null;
+  /** A number in [0, 1) for each growing sequence, by which its next token is drawn. */
+  uniforms?(): number[];
+  /** As `step`, of tokens that were drawn by them. */
+  take?(drawn: readonly Drawn[]): { parent: number; token: number }[];
   /** The ended sequences, best first. */
   results(): Finished[];
 }

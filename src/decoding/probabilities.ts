@@ -14,18 +14,3 @@ export function largest(scores: Float32Array): number {
   for (let i = 1; i < scores.length; i++) if (scores[i] > scores[best]) best = i;
   return best;
 }
-
-/** Indices of the k largest, descending; of equal ones the first goes first. */
-export function largestFew(scores: Float32Array, k: number): number[] {
-  const heap: number[] = [];
-  let floor = -Infinity;
-  for (let i = 0; i < scores.length; i++) {
-    if (heap.length === k && scores[i] <= floor) continue;
-    let at = heap.length;
-    while (at > 0 && scores[heap[at - 1]] < scores[i]) at--;
-    heap.splice(at, 0, i);
-    if (heap.length > k) heap.pop();
-    floor = scores[heap.at(-1)!];
-  }
-  return heap;
-}

@@ -16,14 +16,14 @@ export const PROCESSOR_OPTIONS = {
 export interface ProcessorConfig { repetitionPenalty: number; presencePenalty: number; frequencyPenalty: number; noRepeatNgram: number; minNew: number }
 
 /** The rules that are not at their neutral value, in the order transformers runs them. */
-export function processors(c: ProcessorConfig, endIds: ReadonlySet<number>): Processor {
+export function processors(c: ProcessorConfig, endIds: ReadonlySet<number>): { process: Processor; plain: boolean } {
   const chain = [
     ...(c.repetitionPenalty !== 1 ? [repetitionPenalty(c.repetitionPenalty)] : []),
     ...(c.presencePenalty !== 0 || c.frequencyPenalty !== 0 ? [countPenalty(c.presencePenalty, c.frequencyPenalty)] : []),
     ...(c.noRepeatNgram > 0 ? [noRepeatNgram(c.noRepeatNgram)] : []),
     ...(c.minNew > 0 ? [minNew(c.minNew, endIds)] : []),
   ];
-  return (scores, sequence) => chain.forEach((rule) => rule(scores, sequence));
+  return { process: (scores, sequence) => chain.forEach((rule) => rule(scores, sequence)), plain: chain.length === 0 };
 }
 
 /** Keskar et al., 2019, section 4.1: each id that occurred counts once. */

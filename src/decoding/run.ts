@@ -68,7 +68,7 @@ function taskOf(row: Row, where: string, index: number, { args, runtime, method,
   const endIds = endTokens(args.model, tokenizer);
   const maxNew = Math.min(args.maxNew, tokenizer.maxLength - ids.length);
   const config = Object.fromEntries(Object.keys(method.options).map((name) => [name, args[name]]));
-  const setting = { endIds, maxNew, process: processors(args as unknown as ProcessorConfig, endIds), ended: stopping(endIds, maxNew, args.stop, tokenizer) };
+  const setting = { endIds, maxNew, ...processors(args as unknown as ProcessorConfig, endIds), ended: stopping(endIds, maxNew, args.stop, tokenizer) };
   const search = method.start(ids, setting, config, args.samples, (sample) => new Rng('generate', args.seed, index, sample));
   return { ids, search, ...(typeof row.task === 'string' && { task: row.task }), ...(typeof row.domain === 'string' && { domain: row.domain }) };
 }

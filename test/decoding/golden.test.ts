@@ -1,4 +1,5 @@
 import { Rng, useBackend } from '@graft/kernels';
+import { distribution } from '@graft/kernels/distribution';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { stopping } from '../../src/decoding/ending.js';
 import { generate, type Task } from '../../src/decoding/generate.js';
 import { processors, PROCESSOR_OPTIONS } from '../../src/decoding/processors.js';
 import { loadDecoding } from '../../src/decoding/registry.js';
-import { distribution, type SampleConfig } from '../../src/decoding/sample.js';
+import type { SampleConfig } from '../../src/decoding/sample.js';
 import { openRuntime } from '../../src/runtime.js';
 import { FOLDER, ROOT } from '../models/golden.js';
 
@@ -33,7 +34,7 @@ for (const [name, cases] of Object.entries(golden.models)) {
       const o = golden.options[what];
       const method = await loadDecoding(o.num_beams ? 'beam' : 'greedy');
       const endIds = endTokens(join(FOLDER, name), { endId: undefined } as never);
-      const process = processors({ ...NEUTRAL, repetitionPenalty: Number(o.repetition_penalty ?? 1), noRepeatNgram: Number(o.no_repeat_ngram_size ?? 0), minNew: Number(o.min_new_tokens ?? 0) }, endIds);
+      const { process } = processors({ ...NEUTRAL, repetitionPenalty: Number(o.repetition_penalty ?? 1), noRepeatNgram: Number(o.no_repeat_ngram_size ?? 0), minNew: Number(o.min_new_tokens ?? 0) }, endIds);
       const config = { beams: o.num_beams, lengthPenalty: Number(o.length_penalty ?? 1), early: EARLY[String(o.early_stopping)] };
       const tasks = golden.prompts.map((ids): Task => {
         const setting = { endIds, maxNew: 9, process, ended: stopping(endIds, 9, [], { surface: () => '' }) };

@@ -1,3 +1,4 @@
+import { distribution, draw } from '@graft/kernels/distribution';
 import { Rng } from '@graft/kernels/random';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -5,7 +6,7 @@ import beam from '../../src/decoding/beam.js';
 import greedy from '../../src/decoding/greedy.js';
 import type { Finished, Search, Sequence, Setting } from '../../src/decoding/method.js';
 import { countPenalty, noRepeatNgram, repetitionPenalty } from '../../src/decoding/processors.js';
-import sample, { distribution, draw } from '../../src/decoding/sample.js';
+import sample from '../../src/decoding/sample.js';
 
 /** The language of S3: A, B and E, which ends a text. */
 const [A, B, E] = [0, 1, 2];
