@@ -4,6 +4,8 @@
 #include <array>
 #include <map>
 
+#include "graph.h"
+
 namespace graft {
 namespace cuda {
 namespace {
@@ -100,16 +102,18 @@ void convert(Pointer x, int storage, Pointer y, int wanted, int64_t n) {
 
 /** A float32 weight in bf16, kept in the place of its float32 values. */
 Pointer narrowed(Buffer& b) {
-  const Pointer wide = toDevice(b, false);
-  Mirror& m = *b.mirror;
-  if (!m.narrowed) {
+  if (!b.mirror || !b.mirror->narrowed) {
+    notWhileRecording("a weight's first use");
+    const Pointer wide = toDevice(b, false);
+    Mirror& m = *b.mirror;
     m.narrowedBytes = b.count * 2;
     m.narrowed = allocate(m.narrowedBytes);
     counters().weights += m.narrowedBytes;
     convert(wide, kF32, m.narrowed, kBf16, b.count);
     m.forget();
   }
-  return m.narrowed;
+  if (recording()) recording()->uses(b.mirror, b.mirror->narrowed, false);
+  return b.mirror->narrowed;
 }
 
 /** Argument i in the storage the product is formed in: in place, or converted into memory of this call. */
@@ -118,7 +122,7 @@ Pointer converted(Call& call, int i, int& storage, int wanted) {
   const int own = storage;
   storage = wanted;
   if (own == wanted) return toDevice(b, false);
-  if (b.frozen() && own == kF32) return b.mirror && b.mirror->narrowed ? b.mirror->narrowed : narrowed(b);
+  if (b.frozen() && own == kF32) return narrowed(b);
   const Pointer y = call.temporary(b.count * sizeOfType(wanted));
   convert(toDevice(b, false), own, y, wanted, b.count);
   return y;
@@ -142,6 +146,7 @@ bool multiplyByBlas(Call& call, const Outputs& o, const Batch& batch, const Gemm
   if (!plan.found) return false;
   if (o.bias && blas()->cublasLtMatmulDescSetAttribute(plan.operation, kBiasPointer, &o.bias.address, sizeof o.bias.address) != 0) return false;
   const float beta = o.add ? 1 : 0;
+  trace(&g, sizeof g);
   const int status = blas()->cublasLtMatmul(library(), plan.operation, &g.alpha, b.address, plan.b, a.address, plan.a, &beta, add.address, plan.c, raw.address, plan.c,
                                             &plan.algorithm, workspace().address, size_t(kWorkspace), device().stream);
   if (status != 0) fail("cuda: cuBLASLt: a product of %lld x %lld x %lld ended with status %d", static_cast<long long>(g.m), static_cast<long long>(g.n), static_cast<long long>(g.k), status);

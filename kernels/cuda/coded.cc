@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "coded.h"
+#include "graph.h"
 #include "memory.h"
 
 namespace graft {
@@ -28,7 +29,11 @@ Pointer sent(Buffer& b, Coded& c, const CodedParts& p) {
     b.mirror->onHost = true;
   }
   Mirror& m = *b.mirror;
-  if (m.coded && m.codedOf == &c) return m.coded;
+  if (m.coded && m.codedOf == &c) {
+    if (recording()) recording()->uses(b.mirror, m.coded, false);
+    return m.coded;
+  }
+  notWhileRecording("a weight's first use");
   m.forgetCodes();
   std::vector<uint8_t> all(size_t(p.dynamic + 256 * 4));
   std::memcpy(all.data(), c.codes.data(), c.codes.size());

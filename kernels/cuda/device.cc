@@ -8,6 +8,7 @@
 
 #include "../cpu/core.h"
 #include "compile.h"
+#include "graph.h"
 
 namespace graft {
 namespace cuda {
@@ -47,6 +48,7 @@ int64_t classBytes(int64_t bytes) {
 }
 
 void emptyCache() {
+  notWhileRecording("memory that is short");
   check(driver().cuStreamSynchronize(device().stream), "waiting for the GPU");
   for (auto& list : freeLists()) {
     for (const uint64_t address : list.second) driver().cuMemFree_v2(address);
@@ -95,7 +97,8 @@ Pointer allocate(int64_t bytes) {
   const int64_t size = classBytes(bytes);
   auto& c = counters();
   auto& list = freeLists()[size];
-  Pointer p;
+  Pointer p = recording() ? recording()->again(size) : Pointer();
+  if (p) return p;
   if (!list.empty()) {
     p.address = list.back();
     list.pop_back();
@@ -116,12 +119,20 @@ Pointer allocate(int64_t bytes) {
   }
   c.live += size;
   c.peak = std::max(c.peak, c.live);
+  if (recording()) recording()->own(p, size);
   return p;
 }
 
 void release(Pointer p, int64_t bytes) {
   if (!p) return;
-  const int64_t size = classBytes(bytes);
+  if (Recording* owner = ownerOf(p)) {
+    owner->giveBack(p, !exact());
+    return;
+  }
+  releaseWhole(p, classBytes(bytes));
+}
+
+void releaseWhole(Pointer p, int64_t size) {
   auto& c = counters();
   c.live -= size;
   if (exact()) {
@@ -133,11 +144,14 @@ void release(Pointer p, int64_t bytes) {
 }
 
 void toDevice(Pointer to, const void* from, int64_t bytes) {
+  trace(from, size_t(bytes));
+  if (recording()) from = recording()->keep(from, bytes);
   // From ordinary memory: the driver has read it when the call returns.
   if (bytes) check(driver().cuMemcpyHtoDAsync_v2(to.address, from, size_t(bytes), device().stream), "copying to the GPU");
 }
 
 void toHostMemory(void* to, Pointer from, int64_t bytes) {
+  notWhileRecording("a value that is read back");
   for (int64_t done = 0; done < bytes; done += kStaging) {
     const int64_t part = std::min(kStaging, bytes - done);
     check(driver().cuMemcpyDtoHAsync_v2(staging(), from.plus(done).address, size_t(part), device().stream), "copying from the GPU");
@@ -151,7 +165,7 @@ Handle Kernel::function() {
   return function_;
 }
 
-void launchWith(Kernel& kernel, Grid grid, unsigned threads, unsigned sharedBytes, void** arguments, const char* kinds) {
+void launchWith(Kernel& kernel, Grid grid, unsigned threads, unsigned sharedBytes, void** arguments, const char* kinds, const unsigned* sizes) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   if (grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535) fail("cuda: %s: a grid of %lld x %lld x %lld blocks is too large", kernel.entry(), static_cast<long long>(grid.x), static_cast<long long>(grid.y), static_cast<long long>(grid.z));
   const Handle function = kernel.function();
@@ -162,6 +176,12 @@ void launchWith(Kernel& kernel, Grid grid, unsigned threads, unsigned sharedByte
     check(driver().cuFuncSetAttribute(function, kMaxDynamicShared, int(sharedBytes)), kernel.entry());
   }
   counters().launches++;
+  if (tracing()) {
+    trace(kernel.entry(), std::strlen(kernel.entry()));
+    trace(&grid, sizeof grid);
+    for (int i = 0; kinds[i]; i++)
+      if (kinds[i] != 'p') trace(arguments[i], sizes[i]);
+  }
   check(driver().cuLaunchKernel(function, unsigned(grid.x), unsigned(grid.y), unsigned(grid.z), threads, 1, 1, sharedBytes, device().stream, arguments, nullptr), kernel.entry());
 }
 

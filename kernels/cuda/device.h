@@ -25,6 +25,8 @@ const Device& device();
 
 Pointer allocate(int64_t bytes);
 void release(Pointer p, int64_t bytes);
+/** The same of a block of exactly this size, which no recording owns any more. */
+void releaseWhole(Pointer p, int64_t size);
 
 struct Counters { int64_t live = 0, peak = 0, cached = 0, weights = 0, touched = 0, launches = 0; };
 Counters& counters();
@@ -52,8 +54,8 @@ struct Grid { int64_t x = 1, y = 1, z = 1; };
 /** How many blocks of `per` cover n. */
 inline int64_t blocks(int64_t n, int64_t per) { return (n + per - 1) / per; }
 
-/** `kinds`: a letter for each argument, as emulator.h has them. Nothing happens on an empty grid. */
-void launchWith(Kernel& kernel, Grid grid, unsigned threads, unsigned sharedBytes, void** arguments, const char* kinds);
+/** `kinds`: a letter for each argument, as emulator.h has them; `sizes` in bytes. Nothing happens on an empty grid. */
+void launchWith(Kernel& kernel, Grid grid, unsigned threads, unsigned sharedBytes, void** arguments, const char* kinds, const unsigned* sizes);
 
 template <class T>
 constexpr char kindOf() {
@@ -65,8 +67,9 @@ constexpr char kindOf() {
 template <class... A>
 void launch(Kernel& kernel, Grid grid, unsigned threads, unsigned sharedBytes, A... arguments) {
   static const char kinds[] = {kindOf<A>()..., 0};
+  static const unsigned sizes[] = {sizeof(A)...};
   void* list[] = {&arguments...};
-  launchWith(kernel, grid, threads, sharedBytes, list, kinds);
+  launchWith(kernel, grid, threads, sharedBytes, list, kinds, sizes);
 }
 
 }  // namespace cuda

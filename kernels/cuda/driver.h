@@ -47,6 +47,12 @@ using Handle = void*;  // contexts, modules, functions, streams, events, program
   F(cuFuncSetAttribute, (Handle function, int attribute, int value))                                                              \
   F(cuLaunchKernel, (Handle function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,           \
                      unsigned blockZ, unsigned sharedBytes, Handle stream, void** arguments, void** extra))                       \
+  F(cuStreamBeginCapture_v2, (Handle stream, int mode))                                                                           \
+  F(cuStreamEndCapture, (Handle stream, Handle* graph))                                                                           \
+  F(cuGraphInstantiateWithFlags, (Handle* run, Handle graph, unsigned long long flags))                                           \
+  F(cuGraphLaunch, (Handle run, Handle stream))                                                                                   \
+  F(cuGraphExecDestroy, (Handle run))                                                                                             \
+  F(cuGraphDestroy, (Handle graph))                                                                                               \
   F(cuGetErrorString, (int status, const char** text))
 
 #define GRAFT_CUDA_NVRTC(F)                                                                                                       \

@@ -2,6 +2,7 @@
 #include "memory.h"
 
 #include "compile.h"
+#include "graph.h"
 
 #include <cstring>
 
@@ -26,6 +27,9 @@ Pointer toDevice(Buffer& b, bool write) {
     b.mirror->onHost = true;
   }
   Mirror& m = *b.mirror;
+  const bool older = recording() && (b.frozen() || recording()->isOlder(m.born));
+  if (older && (!m.pointer || (m.onHost && !m.onDevice))) notWhileRecording("a tensor that first goes to the GPU");
+  if (older && !recording()->owns(m.pointer)) recording()->uses(b.mirror, m.pointer, write);
   if (!m.pointer) {
     m.pointer = allocate(bytes);
     m.bytes = bytes;

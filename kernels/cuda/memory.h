@@ -30,6 +30,7 @@ struct Mirror {
   cuda::Pointer coded;                    // of a coded weight, its codes
   int64_t codedBytes = 0;
   const Coded* codedOf = nullptr;
+  const int64_t born = made()++;
   Mirror() = default;
   ~Mirror() {
     forget();
@@ -44,6 +45,13 @@ struct Mirror {
     pointer = {};
     onDevice = false;
   }
+  /** How many there have been. */
+  static int64_t& made() {
+    static int64_t n = 0;
+    return n;
+  }
+  /** Whether the values, or what stands for them, are on the GPU at this place. */
+  bool has(cuda::Pointer p) const { return (p.address == pointer.address && onDevice) || p.address == narrowed.address || p.address == coded.address; }
   void forgetCodes() {
     cuda::release(coded, codedBytes);
     if (coded) cuda::counters().weights -= codedBytes;

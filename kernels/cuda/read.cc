@@ -2,6 +2,7 @@
 #include <cstring>
 #include <map>
 
+#include "graph.h"
 #include "memory.h"
 
 using namespace graft;
@@ -46,6 +47,7 @@ GRAFT_EXPORT_AS("cuda:ask", cudaAsk) {
   Buffer& b = graft::buffer(args.handle(0));
   const bool narrow = b.storage == Storage::F16 || b.storage == Storage::BF16;
   if (narrow || b.count == 0 || !b.mirror || b.mirror->onHost) return args.returns(-1);
+  notWhileRecording("a value that is read back");
   const int64_t bytes = b.count * sizeOf(b.storage);
   Pending p = pinned(bytes);
   p.bytes = bytes;

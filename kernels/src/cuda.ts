@@ -10,6 +10,7 @@ import type { Drawn, Sampling } from './distribution.js';
 import { countFallback } from './fallback.js';
 import type { Native, NativeArgument } from './native.js';
 import type { Sampler } from './ops/sample.js';
+import type { Recorder } from './repeated.js';
 
 /** Where kernels/cuda lies, in the sources and in the package. */
 export const CUDA_SOURCES = fileURLToPath(new URL('../../cuda', import.meta.url));
@@ -51,6 +52,16 @@ export class GraftCudaBackend extends GraftBackend implements Sampler {
   usePrecision(precision: Precision): void {
     this.addon['cuda:precision'](precision === 'f32' ? 0 : 2);
   }
+
+  /** Recordings of queued work (cuda/graph.cc). */
+  readonly recorder: Recorder = {
+    record: () => this.addon['cuda:record'](),
+    recorded: (id) => void this.addon['cuda:recorded'](id),
+    repeat: (id) => this.addon['cuda:repeat'](id) === 1,
+    forget: (id) => void this.addon['cuda:forget'](id),
+    trace: (yes) => this.addon['cuda:trace'](yes),
+    assign: (to, from) => void this.addon['cuda:assign'](this.handle(to), this.handle(from)),
+  };
 
   /** A token from each row of logits, which stay on the GPU: ops/sample.ts. */
   sampleRows(logits: Tensor2D, uniforms: readonly number[], { temperature, topK, topP, minP }: Sampling): Drawn[] {

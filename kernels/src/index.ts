@@ -9,6 +9,7 @@ export type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D, Variable, Scalar, 
 export { PRECISIONS, useBackend, type BackendName, type BackendOptions, type Precision } from './backends.js';
 export { planBackend, type Plan, type PlannedDevice, type PlannedMemory } from './plan.js';
 export { recomputed, scoped, untracked, variableGradients } from './tape.js';
+export { Repeated } from './repeated.js';
 export { openMapped, type MappedFile, type StorageType } from './mapped.js';
 export { activate, type Activation } from './ops/activation.js';
 export { linear, type LinearOptions } from './ops/linear.js';

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "../driver.h"
+#include "queue.h"
 
 using namespace graft::cuda;
 
@@ -73,22 +74,26 @@ API cublasLtMatmulAlgoGetHeuristic(Handle, Handle, Handle a, Handle b, Handle c,
 API cublasLtMatmul(Handle, Handle operation, const void* alpha, uint64_t a, Handle layoutA, uint64_t b, Handle layoutB, const void* beta, uint64_t c, Handle layoutC, uint64_t d,
                    Handle layoutD, const Algorithm* algorithm, uint64_t, size_t, Handle) {
   auto* o = static_cast<Operation*>(operation);
-  const auto &x = *static_cast<Layout*>(layoutA), &y = *static_cast<Layout*>(layoutB), &u = *static_cast<Layout*>(layoutC), &z = *static_cast<Layout*>(layoutD);
-  const bool ta = o->values[kTransposeA], tb = o->values[kTransposeB];
+  const auto x = *static_cast<Layout*>(layoutA), y = *static_cast<Layout*>(layoutB), u = *static_cast<Layout*>(layoutC), z = *static_cast<Layout*>(layoutD);
+  const bool ta = o->values[kTransposeA], tb = o->values[kTransposeB], addsBias = o->values[kEpilogue] == kAddBias;
+  const int compute = o->compute;
+  const auto* bias = reinterpret_cast<const float*>(o->bias);
   const int64_t m = int64_t(ta ? x.columns : x.rows), k = int64_t(ta ? x.rows : x.columns), n = int64_t(tb ? y.rows : y.columns);
   if (algorithm->data[0] != 1 || int64_t(tb ? y.columns : y.rows) != k || int64_t(z.rows) != m || int64_t(z.columns) != n || x.batch != z.batch || y.batch != z.batch) return kInvalid;
   const float scale = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta);
-  for (int64_t batch = 0; batch < z.batch; batch++)
-    for (int64_t j = 0; j < n; j++)
-      for (int64_t i = 0; i < m; i++) {
-        double sum = 0;
-        for (int64_t p = 0; p < k; p++)
-          sum += double(load(x, a, batch * x.batchStep + (ta ? i * x.step + p : p * x.step + i), o->compute)) *
-                 double(load(y, b, batch * y.batchStep + (tb ? p * y.step + j : j * y.step + p), o->compute));
-        float value = scale * float(sum);
-        if (keep != 0) value += keep * reinterpret_cast<const float*>(c)[batch * u.batchStep + j * u.step + i];
-        if (o->values[kEpilogue] == kAddBias) value += reinterpret_cast<const float*>(o->bias)[i];
-        reinterpret_cast<float*>(d)[batch * z.batchStep + j * z.step + i] = value;
-      }
-  return 0;
+  return emulator::queue([=] {
+    for (int64_t batch = 0; batch < z.batch; batch++)
+      for (int64_t j = 0; j < n; j++)
+        for (int64_t i = 0; i < m; i++) {
+          double sum = 0;
+          for (int64_t p = 0; p < k; p++)
+            sum += double(load(x, a, batch * x.batchStep + (ta ? i * x.step + p : p * x.step + i), compute)) *
+                   double(load(y, b, batch * y.batchStep + (tb ? p * y.step + j : j * y.step + p), compute));
+          float value = scale * float(sum);
+          if (keep != 0) value += keep * reinterpret_cast<const float*>(c)[batch * u.batchStep + j * u.step + i];
+          if (addsBias) value += bias[i];
+          reinterpret_cast<float*>(d)[batch * z.batchStep + j * z.step + i] = value;
+        }
+    return 0;
+  });
 }

@@ -11,6 +11,7 @@
 
 #include "../driver.h"
 #include "emulator.h"
+#include "queue.h"
 
 using graft::cuda::Handle;
 
@@ -48,8 +49,11 @@ bool owned(uint64_t at, size_t bytes) {
 }
 
 constexpr char kMark[] = "emulated:";
+constexpr int kCapturing = 900;
 
 }  // namespace
+
+std::vector<emulator::Work>* emulator::recorded = nullptr;
 
 #define API extern "C" __attribute__((visibility("default"))) int
 
@@ -99,22 +103,40 @@ API cuMemAllocHost_v2(void** at, size_t bytes) { return *at = std::malloc(bytes)
 API cuMemFreeHost(void* at) { return std::free(at), 0; }
 API cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, Handle) {
   if (!owned(to, bytes)) return kInvalid;
-  return std::memcpy(reinterpret_cast<void*>(to), from, bytes), 0;
+  return emulator::queue([=] { return std::memcpy(reinterpret_cast<void*>(to), from, bytes), 0; });
 }
 API cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, Handle) {
+  if (emulator::recorded) return kCapturing;
   if (!owned(from, bytes)) return kInvalid;
   return std::memcpy(to, reinterpret_cast<const void*>(from), bytes), 0;
 }
 API cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Handle) {
   if (!owned(from, bytes) || !owned(to, bytes)) return kInvalid;
-  return std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes), 0;
+  return emulator::queue([=] { return std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes), 0; });
 }
 API cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, Handle) {
   if (!owned(to, count)) return kInvalid;
-  return std::memset(reinterpret_cast<void*>(to), value, count), 0;
+  return emulator::queue([=] { return std::memset(reinterpret_cast<void*>(to), value, count), 0; });
 }
 API cuStreamCreate(Handle* stream, unsigned) { return *stream = nullptr, 0; }
-API cuStreamSynchronize(Handle) { return 0; }
+API cuStreamSynchronize(Handle) { return emulator::recorded ? kCapturing : 0; }
+API cuStreamBeginCapture_v2(Handle, int) {
+  if (emulator::recorded) return kInvalid;
+  return emulator::recorded = new std::vector<emulator::Work>(), 0;
+}
+API cuStreamEndCapture(Handle, Handle* graph) {
+  if (!emulator::recorded) return kInvalid;
+  return *graph = emulator::recorded, emulator::recorded = nullptr, 0;
+}
+API cuGraphInstantiateWithFlags(Handle* run, Handle graph, unsigned long long) { return *run = new std::vector<emulator::Work>(*static_cast<std::vector<emulator::Work>*>(graph)), 0; }
+API cuGraphLaunch(Handle run, Handle) {
+  if (emulator::recorded) return kInvalid;
+  for (const auto& work : *static_cast<std::vector<emulator::Work>*>(run))
+    if (const int status = work()) return status;
+  return 0;
+}
+API cuGraphExecDestroy(Handle run) { return delete static_cast<std::vector<emulator::Work>*>(run), 0; }
+API cuGraphDestroy(Handle graph) { return delete static_cast<std::vector<emulator::Work>*>(graph), 0; }
 API cuEventCreate(Handle* event, unsigned) { return *event = new Event(), 0; }
 API cuEventRecord(Handle event, Handle) { return static_cast<Event*>(event)->asked = false, 0; }
 /** Not ready when asked the first time. */
@@ -139,7 +161,15 @@ API cuFuncSetAttribute(Handle function, int attribute, int value) {
 }
 API cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned sharedBytes, Handle, void** arguments, void**) {
   if (sharedBytes > 48 << 10 && int(sharedBytes) > allowed()[function]) return kInvalid;
-  return emulator::launch(*static_cast<emulator::Kernel*>(function), {gx, gy, gz}, {bx, by, bz}, sharedBytes, arguments);
+  const auto& kernel = *static_cast<emulator::Kernel*>(function);
+  if (!emulator::recorded) return emulator::launch(kernel, {gx, gy, gz}, {bx, by, bz}, sharedBytes, arguments);
+  std::vector<std::vector<char>> copies;
+  for (size_t i = 0; kernel.kinds[i]; i++) copies.emplace_back(static_cast<char*>(arguments[i]), static_cast<char*>(arguments[i]) + kernel.sizes[i]);
+  return emulator::queue([=]() mutable {
+    std::vector<void*> list;
+    for (auto& copy : copies) list.push_back(copy.data());
+    return emulator::launch(kernel, {gx, gy, gz}, {bx, by, bz}, sharedBytes, list.data());
+  });
 }
 API cuGetErrorString(int status, const char** text) {
   *text = status == graft::cuda::kOutOfMemory ? "out of memory" : status == kNotFound ? "named symbol not found" : status == 719 ? "unspecified launch failure" : "invalid argument";

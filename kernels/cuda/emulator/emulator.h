@@ -16,6 +16,7 @@ struct Dim3 { unsigned x = 1, y = 1, z = 1; };
 /** A kernel: how to call it with the driver's list of pointers to arguments, and the kinds of its parameters (kindOf). */
 struct Kernel {
   const char *file, *name, *kinds;
+  const unsigned* sizes;  // of the parameters, in bytes
   void (*invoke)(void** arguments);
   unsigned threads;
 };
@@ -52,6 +53,7 @@ struct Caller;
 template <class... A, void (*f)(A...)>
 struct Caller<f> {
   static constexpr const char* kinds = Signature<A...>::kinds;
+  static constexpr unsigned sizes[] = {sizeof(A)..., 0};
   template <unsigned... i>
   static void at(void** arguments, std::integer_sequence<unsigned, i...>) { f(*static_cast<std::remove_const_t<A>*>(arguments[i])...); }
   static void invoke(void** arguments) { at(arguments, std::make_integer_sequence<unsigned, sizeof...(A)>()); }
@@ -62,7 +64,8 @@ struct Caller<f> {
 #define KERNEL(threads, name, ...)                                                                                            \
   static void kernel_##name(__VA_ARGS__);                                                                                     \
   static const bool emulated_##name =                                                                                         \
-      emulator::add({__FILE__, "kernel_" #name, emulator::Caller<&kernel_##name>::kinds, emulator::Caller<&kernel_##name>::invoke, threads}); \
+      emulator::add({__FILE__, "kernel_" #name, emulator::Caller<&kernel_##name>::kinds, emulator::Caller<&kernel_##name>::sizes, \
+                     emulator::Caller<&kernel_##name>::invoke, threads}); \
   static void kernel_##name(__VA_ARGS__)
 #define SHARED(type, name, count)                                                                                             \
   static char key_##name;                                                                                                     \
