@@ -18,7 +18,7 @@ export const isVida = (name: string): boolean => /\.vida\.(?:low|high)\.(?:down|
 /** Where the adapters act: at the dense layers of attention, or at convolutions where there is none. */
 export function vidaSites({ sites }: Model): Site[] {
   const attention = sites.filter((s) => s.kind === 'linear' && ['query', 'key', 'value', 'output'].includes(s.role));
-  return attention.length > 0 ? attention : sites.filter((s) => s.kind === 'conv');
+  return attention.length > 0 ? attention : sites.filter((s) => s.kind === 'conv' && s.role !== 'head');
 }
 
 /** The model with the adapters, which its copies own, at work. */
