@@ -37,8 +37,8 @@ export function processWorks({ root, folder, python, threads, blank }: Place): (
     () => ({ name: 'PiSSA start bert-base r=16', output, sides: { graft: own('svd-init', '-m', blank('bert-base'), '-g', start('bert-base'), '--method', 'pissa'), ...peer('pissa', blank('bert-base')) } }),
     () => ({ name: 'PiSSA start, 4 rounds, bert-base r=16', output, sides: { graft: own('svd-init', '-m', blank('bert-base'), '-g', start('bert-base'), '--method', 'pissa', '--niter', '4'), ...peer('pissa_niter_4', blank('bert-base')) } }),
     () => ({ name: 'EVA start bert-base r=16, rho 2', output, sides: { graft: own('svd-init', '-m', blank('bert-base'), '-g', start('bert-base'), '--method', 'eva', '--rho', '2', '-d', texts()), ...peer('eva', blank('bert-base'), texts()) } }),
-    () => ({ name: 'merge a LoRA into llama-150m', output, sides: { graft: run('merge', '-m', blank('llama-150m'), '-g', start('llama-150m')), copy: copied('llama-150m') } }),
-    () => ({ name: 'mean of three llama-150m', output, sides: { graft: run('merge', '--method', 'linear', blank('llama-150m'), blank('llama-150m'), blank('llama-150m')), copy: copied('llama-150m') } }),
+    () => ({ name: 'merge a LoRA into llama-500m', output, sides: { graft: run('merge', '-m', blank('llama-500m'), '-g', start('llama-500m')), copy: copied('llama-500m') } }),
+    () => ({ name: 'mean of three llama-500m', output, sides: { graft: run('merge', '--method', 'linear', blank('llama-500m'), blank('llama-500m'), blank('llama-500m')), copy: copied('llama-500m') } }),
   ];
 }
 
