@@ -1,4 +1,4 @@
-import { tf, type Tensor, type Tensor2D } from '@graft/kernels';
+import { Rng, tf, type Tensor, type Tensor2D } from '@graft/kernels';
 import { usageError } from '../errors.js';
 import { blocks, highest, joined, matrix, noise, orthogonality, owners, paramsAt, readShape, writeShape } from './blocks.js';
 import type { LowRankChange, Method, Params, ParamSpec, StepCall } from './method.js';
@@ -16,7 +16,7 @@ export interface TriadaptloraConfig extends Targets {
   growth: 'linear' | 'exp' | 'topk';
   /** Modules that grow at once under the law topk. */
   top: number;
-  score: 'core-diff' | 'core-norm' | 'delta-norm';
+  score: 'core-diff' | 'core-norm' | 'delta-norm' | 'random';
   initWarmup: number;
   interval: number;
   orthogonality: number;
@@ -29,7 +29,7 @@ export interface TriadaptloraConfig extends Targets {
  * L_i [k, n_i] of the lower triangle and the columns R_i [n_i, k] of the upper, n_i being the rank with it, and k rows of A and columns
  * of B. From time to time the modules of the highest score grow, m of them as the law says, until the mean rank is the target's.
  * Score, with v = ‖C‖_F by the number of blocks: v less what it was the last time (core-diff, as published), v (core-norm), or
- * ‖B C A‖_F by that number (delta-norm). B = 0 at the start; where it grows B and the new columns of R over old rows are 0, so that ΔW·n stays.
+ * ‖B C A‖_F by that number (delta-norm); random scores are a baseline. B = 0 at the start; where it grows B and the new columns of R over old rows are 0, so that ΔW·n stays.
  */
 const triadaptlora: Method<TriadaptloraConfig> = {
   name: 'triadaptlora',
@@ -45,7 +45,7 @@ const triadaptlora: Method<TriadaptloraConfig> = {
     block: { type: 'number', min: 1, describe: 'ranks a module gains at once; default: half of --target-rank' },
     growth: { type: 'string', default: 'linear', choices: ['linear', 'exp', 'topk'], describe: 'how many modules grow, by the share of the run that is over: linearly or exponentially towards the missing ranks, or always --top' },
     top: { type: 'number', default: 3, min: 1, describe: 'modules that grow at once with --growth topk' },
-    score: { type: 'string', default: 'core-diff', choices: ['core-diff', 'core-norm', 'delta-norm'], describe: 'what makes a module grow: how much the norm of its core rose, that norm, or the norm of its change' },
+    score: { type: 'string', default: 'core-diff', choices: ['core-diff', 'core-norm', 'delta-norm', 'random'], describe: 'what makes a module grow: how much the norm of its core rose, that norm, the norm of its change, or, to compare with, nothing' },
     initWarmup: { type: 'number', default: 100, min: 0, describe: 'steps before the first growth' },
     interval: { type: 'number', default: 100, min: 1, describe: 'steps from one growth to the next' },
     orthogonality: { type: 'number', default: 0.5, min: 0, describe: 'weight of the penalty that keeps A and B orthogonal' },
@@ -76,7 +76,8 @@ const triadaptlora: Method<TriadaptloraConfig> = {
     const scores = (config.score === 'core-diff' && before ? tf.sub(values, before) : values).dataSync();
     call.setBuffer(SCORES, values);
     const m = Math.min(growthAt((step - initWarmup) / (totalSteps - initWarmup), missing, sites.length, config), Math.max(1, Math.floor(missing / k)));
-    for (const site of highest(sites, scores, m)) {
+    const rng = new Rng('triadaptlora', call.seed, 'score', step);
+    for (const site of highest(sites, config.score === 'random' ? scores.map(() => rng.uniform()) : scores, m)) {
       grow(call, site, k);
       ranks.set(site, ranks.get(site)! + k);
     }
