@@ -5,6 +5,7 @@ import adalora from '../../src/adapters/adalora.js';
 import { budgetAt } from '../../src/adapters/adalora-budget.js';
 import codyra from '../../src/adapters/codyra.js';
 import dora from '../../src/adapters/dora.js';
+import dsee from '../../src/adapters/dsee.js';
 import flora from '../../src/adapters/flora.js';
 import hydra from '../../src/adapters/hydra.js';
 import ia3 from '../../src/adapters/ia3.js';
@@ -38,7 +39,7 @@ describe('gradients are the slopes of the loss', () => {
     [loha, { rank: 5 }, 'gpt2-classify'], [lokr, { rank: 1 }, 'bert-classify'], [increlora, { rank: 2, targetRank: 4 }, 'gpt2-classify'], [triadaptlora, { rank: 3 }, 'gpt2-classify'],
     [codyra, { rank: 3 }, 'bert-classify'], [hydra, { parRank: 2, seqRank: 2, bias: true }, 'gpt2-classify'],
     [poly, { rank: 2, skills: 2, splits: 2, tasks: ['a', 'b'] }, 'bert-classify'],
-    [flora, { ranks: [3, 2] }, 'bert-classify'],
+    [flora, { ranks: [3, 2] }, 'bert-classify'], [dsee, { rank: 2, sparse: 0 }, 'gpt2-classify'], [lora, { rank: 2 }, 'bert-classify'],
   ];
   for (const [method, config, name] of cases) {
     test(`${method.name} ${JSON.stringify(config)} on ${name}`, async () => {

@@ -33,10 +33,11 @@ interface Fitted { deltas: Tensor2D[]; end: ActiveGraft; meanParameters: number;
 function fitted(method: Any, config: Record<string, unknown>, { weights, batch, seed, steps, lr, kind, beta2 }: Regressions): Fitted {
   const sites = weights.map((W, i): Site => ({ name: `module.${i}`, kind: 'linear', layer: i, role: 'toy', dimIn: W.shape[1], dimOut: W.shape[0], weight: `module.${i}.weight` }));
   const model = { type: 'toy', sites, layers: sites.length, defaultTargets: sites.map((s) => s.name), headTensors: () => [] } as unknown as Model;
-  const nothing = { names: () => [], shape: () => undefined, values: () => new Float32Array(0) };
-  const start = createGraft({ method, config, model, base: nothing, fingerprint: { type: '', headers: '' }, head: null, seed, history: [] });
+  const at = (name: string): Tensor2D => weights[sites.findIndex((s) => s.weight === name)];
+  const base = { names: () => [], shape: () => undefined, values: (name: string) => at(name).dataSync() as Float32Array };
+  const start = createGraft({ method, config, model, base, fingerprint: { type: '', headers: '' }, head: null, seed, history: [] });
   const graft = activateWith(method, start, model, { train: true });
-  const source = { get: (name: string) => weights[sites.findIndex((s) => s.weight === name)], has: (name: string) => name.endsWith('weight') };
+  const source = { get: at, has: (name: string) => name.endsWith('weight') };
   let step = 0;
   const forward = (options: ForwardOptions): Forward => new Forward(sites, source, [graft], options);
   const logitsOf = (f: Forward, { x }: { x: Tensor2D[] }): Tensor => tf.stack(sites.map((s, i) => f.linear(s.name, x[i])));
@@ -59,16 +60,18 @@ function fitted(method: Any, config: Record<string, unknown>, { weights, batch, 
     parameters += [...graft.trained.values()].reduce((n, v) => n + v.size, 0);
   }
   const end = activateWith(method, toGraft(graft, start), model);
-  const deltas = sites.map((s) => {
+  const deltas = sites.map((s, i) => {
     const p = Object.fromEntries([...end.tensors].filter(([n]) => n.startsWith(`${s.name}.`)).map(([n, t]) => [n.slice(s.name.length + 1), t]));
-    return weightDelta(s, method.weightChange!(s, p, end.config)) as Tensor2D;
+    if (method.weightChange) return weightDelta(s, method.weightChange(s, p, end.config)) as Tensor2D;
+    const now = { W: weights[i], b: null };
+    return tf.sub(method.fold!(s, now, now, p, end.config).W, weights[i]) as Tensor2D;
   });
   graft.dispose();
   optimiser.dispose();
   return { deltas, end, meanParameters: parameters / steps, events };
 }
 
-const drawn = (shape: [number, number], ...path: (string | number)[]): Tensor2D => {
+export const drawn = (shape: [number, number], ...path: (string | number)[]): Tensor2D => {
   const rng = new Rng('regressions', ...path);
   return tf.tensor(Float32Array.from({ length: shape[0] * shape[1] }, () => rng.normal()), shape) as Tensor2D;
 };
@@ -100,6 +103,21 @@ export function regress(method: Any, config: Record<string, unknown>, { ranks, s
   const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
   const found = ranks.map((_, i) => [...end.tensors].find(([n]) => n.startsWith(`module.${i}.`) && /_A(\.weight)?$/.test(n))![1].shape[0]);
   return { error: sum(deltas.map((d, i) => squares(tf.sub(d, targets[i])))) / sum(targets.map(squares)), ranks: found, ...rest };
+}
+
+/**
+ * One module made to compute what another weight does, from inputs (of N(0, I) by default) of its own at each step, on a linear schedule.
+ * @returns ΔW, and the error of outputs over fresh inputs relative to the outputs
+ */
+export function towards(method: Any, config: Record<string, unknown>, W: Tensor2D, target: Tensor2D, { seed, steps, lr, inputs }: { seed: number; steps: number; lr: number; inputs?: (x: Tensor2D) => Tensor2D }): { delta: Tensor2D; error: number } {
+  const made = (...path: (string | number)[]): Tensor2D => (inputs ?? ((x) => x))(drawn([BATCH, W.shape[1]], seed, ...path));
+  const batch = (_: number, step: number): { x: Tensor2D; y: Tensor } => {
+    const x = made('step', step);
+    return { x, y: tf.matMul(x, target, false, true) };
+  };
+  const { deltas: [delta] } = fitted(method, config, { weights: [W], batch, seed, steps, lr, kind: 'linear', beta2: 0.999 });
+  const x = made('test'), y = tf.matMul(x, target, false, true);
+  return { delta, error: Math.sqrt(squares(tf.sub(tf.matMul(x, tf.add(W, delta) as Tensor2D, false, true), y)) / squares(y)) };
 }
 
 /**
