@@ -25,12 +25,14 @@ export interface Metric {
   name: string;
   summary: string;
   kind: Prediction['kind'];
+  /** What is given behind its name, as in `name@0.5`. */
+  takes?: string;
   /** Takes rows of unknown classes; others are measured on the known rows alone. */
   openSet?: boolean;
   /** How many sums it keeps. */
   size(labels: LabelSet): number;
   /** Adds `weight` times the row's terms to `sums`. */
-  add(row: Prediction, sums: Float64Array, weight: number, labels: LabelSet): void;
+  add(row: Prediction, sums: Float64Array, weight: number, labels: LabelSet, given?: number): void;
   /** The value, NaN where there is nothing to measure; structured values (a confusion matrix) have no interval. */
   value(sums: Float64Array, labels: LabelSet): number | number[][];
 }

@@ -69,3 +69,20 @@ export const openSetMetrics: readonly Metric[] = SCORES.flatMap(({ suffix, what,
     return points ? of(points) : NaN;
   },
 })));
+
+/**
+ * The H-score of open-set domain adaptation, where a row below a threshold is rejected: harmonic mean of the share of known rows that are
+ * right and not rejected, and of the share of unknown rows that are.
+ */
+const rejecting = ({ suffix, what, of: score }: Score): Metric => ({
+  name: `h-score-osda${suffix}`, summary: `harmonic mean of the accuracy of known rows and the share of unknown rows found, those with a score (${what}) below T`,
+  kind: 'class', openSet: true, takes: 'T', size: () => 4,
+  add(row, sums, weight, _labels, threshold) {
+    const { logits, label, unknown } = row as ClassPrediction, rejected = score(logits) < threshold!, at = unknown ? 2 : 0;
+    sums[at] += weight;
+    if (unknown ? rejected : !rejected && argmax(logits) === label) sums[at + 1] += weight;
+  },
+  value: ([known, right, unknown, found]) => (known > 0 && unknown > 0 ? harmonic(right / known, found / unknown) : NaN),
+});
+
+export const rejectionMetrics: readonly Metric[] = SCORES.map(rejecting);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SCENE_CLASSES, scenes } from '../../src/data/generators/scenes.js';
-import { shapes10, SHAPES } from '../../src/data/generators/shapes10.js';
+import { shapes10, SHAPES, shapesUnknown } from '../../src/data/generators/shapes10.js';
 import { lexicon, TOPICS, topics } from '../../src/data/generators/topics.js';
 
 test('shapes10 is balanced, seeded and uses its whole range', () => {
@@ -10,6 +10,20 @@ test('shapes10 is balanced, seeded and uses its whole range', () => {
   assert.deepEqual([...shapes10(200, 1)].map((r) => r.image), rows.map((r) => r.image));
   assert.notDeepEqual([...shapes10(1, 2)][0].image, rows[0].image);
   assert.ok(rows.every((r) => r.image.length === 3072 && Math.max(...r.image) - Math.min(...r.image) > 50));
+});
+
+test('unknown shapes are drawn apart from the ten, in turns', () => {
+  const rows = [...shapesUnknown(6, 1)];
+  assert.ok(rows.every((r) => r.is_ood && r.image.length === 3072));
+  assert.deepEqual([...shapesUnknown(6, 1)], rows);
+  // A half disc has nothing left of its middle, two lobes have nothing between them: the column of pixels there is all background.
+  const spread = (image: Uint8Array, of: (k: number) => boolean): number => {
+    const values = [...Array(1024).keys()].filter(of).map((k) => image[3 * k] + image[3 * k + 1] + image[3 * k + 2]);
+    return Math.max(...values) - Math.min(...values);
+  };
+  const far = [...shapesUnknown(60, 2)].filter((_, i) => i % 3 === 1);
+  const left = far.reduce((s, { image }) => s + spread(image, (k) => k % 32 < 11), 0) / far.length, all = far.reduce((s, { image }) => s + spread(image, () => true), 0) / far.length;
+  assert.ok(left < 0.8 * all, `${left} against ${all}`);
 });
 
 test('a text tells its topic by the words of the topic\'s own', () => {

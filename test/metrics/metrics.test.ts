@@ -112,6 +112,26 @@ test('open set: the area is the share of pairs in order, at any scale of energie
   near(measure(['auroc'], rows, ['a', 'b'])[0].value, pairs, 2e-3);
 });
 
+test('open set with a threshold: what is rejected is wrong where it is known and found where it is not', () => {
+  const at = (p: number, label: number, unknown = false): Prediction => ({ kind: 'class', logits: [Math.log(p), Math.log(1 - p)], label, group: '', unknown });
+  // Known: right and kept, right but rejected, wrong and kept, right and kept; unknown: found, not found.
+  const rows = [at(0.9, 0), at(0.6, 0), at(0.9, 1), at(0.8, 0), at(0.55, 0, true), at(0.95, 0, true)];
+  const [h, lax, energy] = measure(['h-score-osda-msp@0.7', 'h-score-osda-msp@0', 'h-score-osda@1'], rows, ['a', 'b']);
+  near(h.value, 0.5);
+  assert.equal(h.metric, 'h-score-osda-msp@0.7');
+  assert.equal(lax.value, 0, 'nothing is rejected');
+  assert.equal(energy.value, 0, 'ln Σ exp is 0 of every row: all are rejected, no known one is right');
+  assert.throws(() => chooseMetrics(['h-score-osda'], 'class'), /h-score-osda: write h-score-osda@T with a number/);
+  assert.throws(() => chooseMetrics(['h-score-osda@x'], 'class'), /with a number/);
+  assert.throws(() => chooseMetrics(['error@1'], 'class'), /error takes no number/);
+});
+
+test('the prior that predictions show, against the shares of the labels', () => {
+  const of = (p: number[], label: number): Prediction => row(p.map(Math.log), label);
+  const [l1] = measure(['prior-l1'], [of([0.7, 0.2, 0.1], 0), of([0.5, 0.4, 0.1], 0)], ['a', 'b', 'c']);
+  near(l1.value, 0.4 + 0.3 + 0.1);
+});
+
 test('a metric of another kind is refused', () => {
   assert.throws(() => chooseMetrics(['span-f1'], 'class'), /needs tags predictions/);
   assert.throws(() => chooseMetrics(['nope'], 'class'), /unknown metric/);

@@ -1,6 +1,6 @@
-import { Field, Int64, List, Schema, Utf8, type DataType } from 'apache-arrow';
+import { Bool, Field, Int64, List, Schema, Utf8, type DataType } from 'apache-arrow';
 import { SCENE_CLASSES, scenes } from '../../data/generators/scenes.js';
-import { shapes10, SHAPES, SIZE } from '../../data/generators/shapes10.js';
+import { shapes10, SHAPES, shapesUnknown, SIZE } from '../../data/generators/shapes10.js';
 import { roles, ROLE_TAGS, topics, TOPICS } from '../../data/generators/topics.js';
 import { rawField } from '../../data/import/images.js';
 import { maskField } from '../../data/mask.js';
@@ -21,6 +21,7 @@ const GENERATORS: Record<string, Generated> = {
     schema: withClassLabel(new Schema([rawField('image', [SIZE, SIZE, 3]), label]), 'label', SHAPES),
     rows: shapes10,
   },
+  'shapes-unknown': { schema: new Schema([rawField('image', [SIZE, SIZE, 3]), new Field('is_ood', new Bool(), false)]), rows: shapesUnknown },
   scenes: { schema: new Schema([rawField('image', [SIZE, SIZE, 3]), maskField('mask', [SIZE, SIZE], SCENE_CLASSES)]), rows: scenes },
   topics: { schema: withClassLabel(new Schema([new Field('text', new Utf8(), false), label]), 'label', TOPICS), rows: topics },
   roles: {
@@ -33,7 +34,7 @@ const BATCH = 512;
 
 const operation: Operation = {
   name: 'make',
-  summary: 'make data: shapes10 (pictures of ten shapes), scenes (pictures of several shapes with the class of every pixel), topics (texts of a small language about six topics), roles (sentences of it, tagged)',
+  summary: 'make data: shapes10 (pictures of ten shapes), shapes-unknown (of three others), scenes (pictures of several shapes with the class of every pixel), topics (texts of a small language about six topics), roles (sentences of it, tagged)',
   operands: Object.keys(GENERATORS).join('|'),
   options: { n: { type: 'number', alias: 'n', metavar: 'N', describe: 'rows', default: 1000, min: 1 } },
   async run(args) {

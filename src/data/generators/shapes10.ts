@@ -32,6 +32,26 @@ export function* shapes10(n: number, seed: number): Generator<{ image: Uint8Arra
   for (let i = 0; i < n; i++) yield { image: draw(labels[i], new Rng('shapes10', seed, i)), label: labels[i] };
 }
 
+/** Shapes that are none of the ten: a sine band, a half disc, two lobes. */
+const UNKNOWN: Inside[] = [
+  (u, v, r) => Math.abs(v - 0.5 * r * Math.sin((2 * Math.PI * u) / r)) <= 0.25 * r && Math.abs(u) <= r,
+  (u, v, r) => u * u + v * v <= r * r && u > 0.1 * r,
+  (u, v, r) => Math.min(Math.hypot(u - 0.5 * r, v), Math.hypot(u + 0.5 * r, v)) <= 0.4 * r,
+];
+
+/** Pictures of such shapes over a texture, upright and without a line: 32×32 RGB, for streams with unknown classes. */
+export function* shapesUnknown(n: number, seed: number): Generator<{ image: Uint8Array; is_ood: boolean }> {
+  for (let i = 0; i < n; i++) {
+    const rng = new Rng('shapes-unknown', seed, i), colour = (): Colour => [rng.uniform(), rng.uniform(), rng.uniform()];
+    const fg = colour(), bg = colour(), cx = 15.5 + rng.uniform(-4, 4), cy = 15.5 + rng.uniform(-4, 4), r = rng.uniform(7, 11), noise = texture(rng);
+    const image = Uint8Array.from(noise, (v, o) => {
+      const k = Math.floor(o / 3), paint = UNKNOWN[i % UNKNOWN.length]((k % SIZE) - cx, Math.floor(k / SIZE) - cy, r) ? fg : bg;
+      return Math.floor(Math.min(1, Math.max(0, paint[o % 3] + v)) * 255);
+    });
+    yield { image, is_ood: true };
+  }
+}
+
 function draw(label: number, rng: Rng): Uint8Array {
   const colour = (): Colour => [rng.uniform(), rng.uniform(), rng.uniform()];
   let fg = colour(), bg = colour();
