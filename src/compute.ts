@@ -8,12 +8,13 @@ import { EXIT, GraftError } from './errors.js';
  */
 export async function startCompute(args: Arguments): Promise<void> {
   const warn = args.quiet ? undefined : (line: string): void => { process.stderr.write(`graft: ${line}\n`); };
+  let backend: string;
   try {
-    await useBackend(args.backend as BackendName, { threads: args.threads, precision: args.precision, warn });
+    backend = await useBackend(args.backend as BackendName, { threads: args.threads, precision: args.precision, warn });
   } catch (error) {
     throw new GraftError((error as Error).message, EXIT.failed, { cause: error });
   }
-  if (args.backend === 'cuda' && warn) await reportFallbacks(warn);
+  if (backend === 'cuda' && warn) await reportFallbacks(warn);
 }
 
 /** Says at the end which operations left the GPU, and how often. */

@@ -80,11 +80,13 @@ const MANNERS: [string, string[]][] = [
 
 const ENVIRONMENT: [string, string][] = [
   ['GRAFT_ADDON', 'the native backend\'s file, instead of the one that was built or came along; none: do without'],
+  ['GRAFT_BACKEND', 'what --backend auto stands for; without it a GPU that graft-cuda can use, else one that TensorFlow\'s package can use where it is installed, else the processor. graft --version says what it is here, and why'],
   ['CUDA_HOME, VIRTUAL_ENV, CONDA_PREFIX', 'where NVRTC, NVIDIA\'s compiler, is looked for with --backend cuda besides the system\'s own places: a CUDA toolkit, or an environment with the Python package nvidia-cuda-nvrtc'],
   ['GRAFT_CUDA', 'a folder in which NVIDIA\'s libraries are looked for first'],
   ['GRAFT_DEBUG', 'when set, errors show where they were raised'],
   ['GRAFT_ISA', 'base or avx2: a lesser instruction set than the best one of this processor'],
   ['GRAFT_MEMORY', 'MiB that tensors may take on the CPU; a run that needs more ends with an error that says what lowers it. Default: the memory of the machine, or what its control group leaves of it'],
+  ['GRAFT_TENSORFLOW', 'the folder in which @tensorflow/tfjs-node-gpu or @tensorflow/tfjs-node was installed, for --backend tensorflow; without it they are looked for where graft is installed'],
   ['TERM', 'where it is dumb, progress is told in lines'],
   ['XDG_CACHE_HOME', 'where kernels compiled for a GPU are kept, in graft/cuda; ~/.cache where it is not set'],
 ];

@@ -8,7 +8,6 @@ export function version(): string {
 /** What `graft --version` prints: the version, then what computes. */
 export async function versionText(): Promise<string> {
   const { describeMachine } = await import('@graft/kernels/machine');
-  const { backend, isa, threads, gpus } = describeMachine();
-  const gpu = gpus.length === 0 ? 'none found' : `${gpus.join('; ')} (used with --backend cuda)`;
-  return `graft ${version()}\nbackend: ${backend}\ninstruction set: ${isa}\n${threads === null ? '' : `threads: ${threads}\n`}GPU: ${gpu}\n`;
+  const { backend, because, isa, threads, gpus } = describeMachine();
+  return `graft ${version()}\nbackend: ${backend}\nbecause: ${because}\ninstruction set: ${isa}\n${threads === null ? '' : `threads: ${threads}\n`}GPU: ${gpus.join('; ') || 'none found'}\n`;
 }

@@ -9,8 +9,9 @@ test('--version gives the version, the backend, the instruction set it chose and
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
   const lines = must(['--version']).toString().trim().split('\n');
   assert.equal(lines[0], `graft ${version}`);
-  const { backend, isa } = describeMachine();
+  const { backend, because, isa } = describeMachine();
   assert.ok(lines.includes(`backend: ${backend}`));
+  assert.ok(lines.includes(`because: ${because}`));
   assert.ok(lines.includes(`instruction set: ${isa}`));
   assert.match(lines.at(-1)!, /^GPU: /);
 });

@@ -2,10 +2,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { dirname, sep } from 'node:path';
 import { createRequire } from 'node:module';
 import { GraftBackend, type Backend } from './backend.js';
+import { choices, type BackendName, type Choice } from './choose.js';
 import { memoryLimit } from './machine.js';
 import { native, type Native } from './native.js';
 
-export type BackendName = 'auto' | 'cpu' | 'cuda' | 'tensorflow' | 'webgpu' | 'wasm';
+export type { BackendName } from './choose.js';
 
 /**
  * What products with frozen weights multiply in; sums are f32. bf16 rounds both sides: half the memory, up to twice as fast. int8 and nf4
@@ -22,32 +23,49 @@ export interface BackendOptions {
   warn?: (line: string) => void;
 }
 
-/** Makes `name` the backend every tensor lives on. @throws Error when it was asked for by name and is not there. */
-export async function useBackend(name: BackendName = 'auto', options: BackendOptions = {}): Promise<void> {
+/**
+ * Makes `name` the backend every tensor lives on; `auto` chooses (choose.ts).
+ * @returns the one it became
+ * @throws Error when it was asked for by name and is not there
+ */
+export async function useBackend(name: BackendName = 'auto', options: BackendOptions = {}): Promise<Choice['backend']> {
+  if (name !== 'auto') {
+    await start(name, options);
+    return name;
+  }
+  const found = choices(options.precision);
+  for (const { backend, warning } of found) {
+    if (backend === 'tensorflow' && found.length > 1 && !(await findsGpu(options))) continue;
+    if (warning) options.warn?.(warning);
+    await start(backend, options);
+    return backend;
+  }
+  throw new Error('no backend'); // the last of the choices either starts or throws
+}
+
+/** The processor's best backend, whatever else there is: for work too small for a GPU. */
+export async function useHost(options: BackendOptions = {}): Promise<void> {
+  await start(native() ? 'cpu' : 'wasm', options);
+}
+
+async function start(name: Choice['backend'], options: BackendOptions): Promise<void> {
   switch (name) {
-    case 'auto':
-      if (await startCpu(options)) return;
-      options.warn?.('the native backend was not built (no C++ compiler?); running on WebAssembly, which is slower');
-      return startWasm(options);
-    case 'cpu':
-      if (await startCpu(options)) return;
-      throw new Error("backend 'cpu' was not built: install a C++ compiler and run `npm run build`, or use --backend wasm");
+    case 'cpu': return startCpu(options);
     case 'wasm': return startWasm(options);
-    case 'tensorflow': return startOptional('tensorflow', options, ['@tensorflow/tfjs-node-gpu']);
+    case 'tensorflow': return startTensorflow(options);
     case 'webgpu': return startOptional('webgpu', options, ['webgpu', '@tensorflow/tfjs-backend-webgpu']);
     case 'cuda': return startCuda(options);
   }
 }
 
-/** False where the addon is missing. */
-async function startCpu({ threads, precision }: BackendOptions): Promise<boolean> {
+/** @throws Error where the addon is missing */
+async function startCpu({ threads, precision }: BackendOptions): Promise<void> {
   const addon = native();
-  if (!addon) return false;
+  if (!addon) throw new Error("backend 'cpu' was not built: install a C++ compiler and run `npm run build`, or use --backend wasm");
   if (threads) addon.threads(threads);
   setPrecision(addon, precision);
   addon.memoryLimit(memoryLimit());
   await startOurs('graft-cpu', () => new GraftBackend('graft-cpu', addon));
-  return true;
 }
 
 function setPrecision(addon: Native, precision: Precision = 'f32'): void {
@@ -88,6 +106,23 @@ async function startWasm({ threads, precision }: BackendOptions): Promise<void> 
   if (threads) wasm.setThreadsCount(threads);
   await activate('wasm');
   registerFallbacks('wasm');
+}
+
+/** TensorFlow's own backend, from its package for Node. */
+async function startTensorflow({ threads, precision, warn }: BackendOptions): Promise<void> {
+  refusePrecision('tensorflow', precision);
+  const { gpu, wanted, version } = await (await import('./tensorflow.js')).startTensorflow(threads);
+  if (wanted && !gpu) warn?.(`TensorFlow ${version} finds no GPU it can use; it computes on the processor`);
+  await activate('tensorflow');
+}
+
+/** Whether the package loads and computes on a GPU. */
+async function findsGpu({ threads }: BackendOptions): Promise<boolean> {
+  try {
+    return (await (await import('./tensorflow.js')).startTensorflow(threads)).gpu;
+  } catch {
+    return false;
+  }
 }
 
 /** A backend that comes from optional packages. */

@@ -1,24 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor2D } from '@tensorflow/tfjs-core';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { GraftBackend } from './backend.js';
 import type { Precision } from './backends.js';
+import { startGpu } from './device.js';
 import type { Drawn, Sampling } from './distribution.js';
 import { countFallback } from './fallback.js';
 import type { Native, NativeArgument } from './native.js';
 import type { Sampler } from './ops/sample.js';
 import type { Recorder } from './repeated.js';
-
-/** Where kernels/cuda lies, in the sources and in the package. */
-export const CUDA_SOURCES = fileURLToPath(new URL('../../cuda', import.meta.url));
-
-/** Where compiled kernels are kept between runs. */
-function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'graft', 'cuda');
-}
 
 /** graft-cpu's functions, with those that kernels/cuda has in their places. What is left runs on the host, on memory brought there, and is counted. */
 function cudaFunctions(addon: Native): Native {
@@ -39,7 +29,7 @@ function cudaFunctions(addon: Native): Native {
 export class GraftCudaBackend extends GraftBackend implements Sampler {
   /** @throws Error, one line, for the first thing that is missing: driver, NVRTC, GPU */
   constructor(private readonly addon: Native) {
-    addon['cuda:start'](0, CUDA_SOURCES, cacheFolder());
+    startGpu(addon);
     super('graft-cuda', cudaFunctions(addon));
   }
 

@@ -6,7 +6,7 @@ export * as tf from '@tensorflow/tfjs-core';
 import './gradients.js'; // after tfjs-core: whichever is loaded first makes the engine and its tensors
 import './reduction-gradients.js';
 export type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D, Variable, Scalar, TensorLike } from '@tensorflow/tfjs-core';
-export { PRECISIONS, useBackend, type BackendName, type BackendOptions, type Precision } from './backends.js';
+export { PRECISIONS, useBackend, useHost, type BackendName, type BackendOptions, type Precision } from './backends.js';
 export { planBackend, type Plan, type PlannedDevice, type PlannedMemory } from './plan.js';
 export { recomputed, scoped, untracked, variableGradients } from './tape.js';
 export { Repeated } from './repeated.js';
@@ -19,6 +19,7 @@ export { layerNorm, rmsNorm } from './ops/norm.js';
 export { groupNorm } from './ops/group-norm.js';
 export { batchNorm, batchNormTrain } from './ops/batch-norm.js';
 export { conv2d, type ConvOptions } from './ops/conv.js';
+export { maxPool } from './ops/pool.js';
 export { embedding } from './ops/embedding.js';
 export { putRows } from './ops/put-rows.js';
 export { residual } from './ops/residual.js';

@@ -1,11 +1,17 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
-import { join } from 'node:path';
+import { choices, type Choice } from './choose.js';
+import { describeGpu, nvidiaGpus, type Gpu } from './device.js';
 import { native } from './native.js';
+
+export { nvidiaGpus };
 
 /** What `useBackend('auto')` would compute with, found out without loading TensorFlow.js. */
 export interface Machine {
-  backend: 'graft-cpu' | 'wasm';
+  /** As TensorFlow.js calls it. */
+  backend: string;
+  /** Why this one. */
+  because: string;
   /** The instruction set chosen for the kernels. */
   isa: string;
   /** Worker threads; null where WebAssembly decides. */
@@ -16,18 +22,14 @@ export interface Machine {
 
 const X86 = ['x86-64', 'avx2', 'avx512', 'avx512-bf16'];
 
-export function describeMachine(): Machine {
-  const addon = native();
-  const gpus = nvidiaGpus();
-  if (!addon) return { backend: 'wasm', isa: 'wasm-simd', threads: null, gpus };
-  const isa = process.arch === 'x64' ? X86[addon.isa()] : process.arch;
-  return { backend: 'graft-cpu', isa, threads: addon.threads(), gpus };
-}
+/** The TensorFlow.js backend behind a choice. */
+export const backendName = (choice: Choice['backend']): string => (choice === 'cpu' || choice === 'cuda' ? `graft-${choice}` : choice);
 
-/** As the kernel module lists them: a file `information` for each, with a line `Model:`. */
-export function nvidiaGpus(folder = '/proc/driver/nvidia/gpus'): string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder).sort().map((slot) => /^Model:\s*(.+?)\s*$/m.exec(readFileSync(join(folder, slot, 'information'), 'utf8'))?.[1] ?? slot);
+/** @throws Error where GRAFT_BACKEND names none */
+export function describeMachine(): Machine {
+  const addon = native(), [{ backend, because }] = choices();
+  const isa = !addon ? 'wasm-simd' : process.arch === 'x64' ? X86[addon.isa()] : process.arch;
+  return { backend: backendName(backend), because, isa, threads: addon ? addon.threads() : null, gpus: nvidiaGpus() };
 }
 
 /**
@@ -40,3 +42,6 @@ export function memoryLimit({ GRAFT_MEMORY: set } = process.env): number {
   const all = totalmem() + swap, group = process.constrainedMemory?.() ?? 0;
   return group > 0 && group < totalmem() ? group : all;
 }
+
+/** The GPU that graft-cuda computes on. @throws Error before it has started */
+export const gpu = (): Gpu => describeGpu(native()!);

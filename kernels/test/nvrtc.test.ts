@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
-import { CUDA_SOURCES } from '../src/cuda.js';
+import { CUDA_SOURCES } from '../src/device.js';
 import { native } from '../src/native.js';
 import { script } from './emulator.js';
 

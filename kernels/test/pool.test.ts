@@ -1,5 +1,5 @@
 import { before, test } from 'node:test';
-import { tf, type Tensor4D } from '../src/index.js';
+import { maxPool, tf, type Tensor4D } from '../src/index.js';
 import { agrees, BACKEND, gradientHolds, random, skip, start } from './against.js';
 
 before(start);
@@ -44,5 +44,13 @@ test('integers, windows of one pixel and explicit padding give what TensorFlow.j
     agrees(`${name} of single pixels`, (t) => pool(t as Tensor4D, 1, 2, 1), [random([1, 2, 2, 3])]);
     const f = (t: tf.Tensor): tf.Tensor => pool(t as Tensor4D, 3, 1, [[0, 0], [1, 2], [0, 1], [0, 0]]);
     agrees(`${name}, explicit padding`, (t) => [f(t), tf.grad(f)(t, tf.onesLike(f(t)))], [random([2, 5, 4, 3])], { fallback: ['AvgPoolGrad'] });
+  }
+});
+
+test('maximum pooling by its reference, which pads first, and its gradient', { skip }, () => {
+  const f = (t: tf.Tensor): tf.Tensor => maxPool(t as Tensor4D, 3, 2, 1);
+  for (const x of [[3, 9, 7, 5], [1, 4, 4, 33]]) {
+    agrees(`max ${x}`, f, [random(x)]);
+    agrees(`gradient of max ${x}`, (t) => tf.grad(f)(t, tf.reshape(tf.range(1, f(t).size + 1), f(t).shape)), [random(x)]);
   }
 });

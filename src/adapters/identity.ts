@@ -1,4 +1,4 @@
-import { Rng, scoped, tf, useBackend } from '@graft/kernels';
+import { Rng, scoped, tf, useHost } from '@graft/kernels';
 import { GraftError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
 import type { Graft } from '../formats/graft.js';
@@ -11,7 +11,7 @@ const TOLERANCE = 1e-5;
 
 /** Runs one batch of random input with and without the graft. @throws GraftError when hidden states differ by more than 1e-5 of their size */
 export async function checkIdentity(graft: Graft, model: Model, checkpoint: Checkpoint): Promise<void> {
-  await useBackend();
+  await useHost();
   const active = await activate(graft, model);
   const difference = scoped(() => {
     const batch = randomBatch(model);

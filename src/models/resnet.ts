@@ -1,4 +1,4 @@
-import { activate, residual, tf, type Activation, type Tensor, type Tensor4D } from '@graft/kernels';
+import { activate, maxPool, residual, type Activation, type Tensor, type Tensor4D } from '@graft/kernels';
 import { dataError } from '../errors.js';
 import { assemble } from './assemble.js';
 import { activationOf, count, counts } from './config.js';
@@ -37,7 +37,7 @@ export default function resnet(checkpoint: Headers): Model {
   const backbone = (f: Forward, batch: Batch): Features => {
     const x = f.stem(() => {
       const y = activate(stem(f, normalise(pixels(f, (batch as ImageBatch).pixels), given)), kind.activation);
-      return tf.maxPool(y as Tensor4D, 3, 2, 1);
+      return maxPool(y as Tensor4D, 3, 2, 1);
     });
     return imageFeatures(f, batch as ImageBatch, x as Tensor, blocks, depths[0]);
   };

@@ -1,7 +1,7 @@
 import { tf, useBackend } from '@graft/kernels';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { Tokenizer } from '../../src/data/tokenizer.js';
 import { classIndex } from '../../src/formats/features.js';
 import { ROOT } from '../models/golden.js';
@@ -9,7 +9,7 @@ import classify, { labelReader } from '../../src/objectives/classify.js';
 import type { Preparation } from '../../src/objectives/objective.js';
 import tag from '../../src/objectives/tag.js';
 
-before(() => useBackend('auto'));
+await useBackend('auto'); // tensors are made here, outside of tests
 
 const CLASSES = ['a', 'b', 'c'];
 
