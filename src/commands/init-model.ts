@@ -26,7 +26,7 @@ const command: Command = {
       await writeOutput(join(directory, 'config.json'), (out) => out.write(`${JSON.stringify(config, null, 2)}\n`), { text: true });
       for (const file of args._) copyInto(directory, file);
       await writeOutput(join(directory, 'model.safetensors'), (out) => writeSafetensors(out,
-        tensors.map(({ name, shape, values }) => ({ name, dtype: 'F32' as const, shape, data: () => new Uint8Array(values.buffer) })), { format: 'pt' }));
+        tensors.map((t) => ({ name: t.name, dtype: 'F32' as const, shape: t.shape, data: () => new Uint8Array(t.values.buffer) })), { format: 'pt' }));
     });
   },
 };

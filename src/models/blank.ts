@@ -4,7 +4,8 @@ import type { ModelConfig } from '../formats/checkpoint.js';
 import { loadModel } from './registry.js';
 import type { Site } from './site.js';
 
-export interface BlankTensor { name: string; shape: number[]; values: Float32Array }
+/** A tensor as it starts; its values are drawn anew each time they are asked for. */
+export interface BlankTensor { name: string; shape: number[]; readonly values: Float32Array }
 
 /**
  * The tensors of a model that nobody has trained, as its architecture starts: in Transformers dense weights, tables and whatever belongs
@@ -20,8 +21,13 @@ export async function blankModel(config: ModelConfig, seed: number): Promise<Bla
   const tensors = new Map<string, BlankTensor>();
   const fill = (name: string | undefined, shape: number[], draw: (rng: Rng) => number): void => {
     if (name === undefined || tensors.has(name)) return;
-    const rng = new Rng('blank', seed, name);
-    tensors.set(name, { name, shape, values: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw(rng)) });
+    tensors.set(name, {
+      name, shape,
+      get values() {
+        const rng = new Rng('blank', seed, name);
+        return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw(rng));
+      },
+    });
   };
   const task = /ForSemanticSegmentation$/.test(String((config.architectures as string[] | undefined)?.[0])) ? 'segment' : undefined;
   const taken = (s: Site): boolean => s.role !== 'head' || (s.dimOut > 0 && (model.input === 'image' ? s.task === task : s.name === 'lm_head'));
