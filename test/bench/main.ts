@@ -5,13 +5,13 @@
  * GRAFT_BENCH_PYTHON   a Python with torch, transformers, peft, safetensors, numpy, onnx, onnxscript and onnxruntime; without it only TensorFlow.js on WebAssembly is a peer
  * GRAFT_BENCH_THREADS  default 2; GRAFT_BENCH_RUNS  pairs per piece of work, default 7
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { processWorks, secondsOf, type ProcessWork } from './processes.js';
+import { median, Side } from './side.js';
 import { encoderFlop, SIDE, type Work } from './work.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -19,34 +19,10 @@ const THREADS = process.env.GRAFT_BENCH_THREADS ?? '2', RUNS = Number(process.en
 const folder = mkdtempSync(join(tmpdir(), 'graft-bench-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-/** A process that does the work when asked; see peers.py for the conversation. */
-class Side {
-  private readonly child: ChildProcess;
-  private readonly lines: AsyncIterator<string>;
-
-  constructor(command: string, args: string[]) {
-    // NumPy's OpenBLAS chooses its kernels itself; machines that force a choice would make it slower than it is.
-    const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...rest } = process.env;
-    const env = { ...rest, OMP_NUM_THREADS: THREADS, OPENBLAS_NUM_THREADS: THREADS, TRANSFORMERS_VERBOSITY: 'error', HF_HUB_DISABLE_PROGRESS_BARS: '1' };
-    this.child = spawn(command, args, { stdio: ['pipe', 'pipe', process.env.GRAFT_DEBUG ? 'inherit' : 'ignore'], env });
-    this.lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
-  }
-
-  private async ask(question: object): Promise<Record<string, number>> {
-    this.child.stdin!.write(`${JSON.stringify(question)}\n`);
-    const { value, done } = await this.lines.next();
-    if (done) throw new Error('a side of the benchmark ended; GRAFT_DEBUG=1 shows why');
-    return JSON.parse(value);
-  }
-
-  open = (work: Work): Promise<unknown> => this.ask({ open: work });
-  seconds = async (): Promise<number> => (await this.ask({ run: true })).seconds;
-  bytes = async (): Promise<number> => (await this.ask({ memory: true })).bytes;
-  close(): void { this.child.stdin!.end(); }
-}
-
-const own = (backend: string, precision = 'f32', threads = THREADS) => (): Side => new Side(process.execPath, [join(ROOT, 'dist/test/bench/own.js'), threads, backend, precision]);
-const peer = (...more: string[]) => (): Side => new Side(PYTHON!, [join(ROOT, 'test/bench/peers.py'), THREADS, ...more]);
+// As many threads for each side.
+const ENVIRONMENT = { OMP_NUM_THREADS: THREADS, OPENBLAS_NUM_THREADS: THREADS };
+const own = (backend: string, precision = 'f32', threads = THREADS) => (): Side => new Side(process.execPath, [join(ROOT, 'dist/test/bench/own.js'), threads, backend, precision], ENVIRONMENT);
+const peer = (...more: string[]) => (): Side => new Side(PYTHON!, [join(ROOT, 'test/bench/peers.py'), THREADS, ...more], ENVIRONMENT);
 const SIDES: Record<string, () => Side> = { graft: own('cpu'), bf16: own('cpu', 'bf16'), copy: own('cpu', 'f32', '1'), wasm: own('wasm'), peer: peer(), onnx: peer('onnx') };
 
 /** Which others do a piece of work, after graft. */
@@ -151,8 +127,6 @@ function summary(names: string[], times: number[][]): Pick<Result, 'seconds' | '
     ratio: Object.fromEntries(names.slice(1).map((n, i) => [n, median(times[i + 1].map((t, r) => t / times[0][r]))])),
   };
 }
-
-const median = (values: number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 const wanted = process.argv.slice(2);
 console.log(`${'work'.padEnd(58)}${['graft, s', 'GFLOP/s', 'peer, ×', 'onnx, ×', 'f32, ×', 'wasm, ×', 'copy, ×', 'memory of peer'].map((c) => c.padStart(12)).join('')}`);
