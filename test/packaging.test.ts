@@ -101,6 +101,17 @@ test('npm run pack:offline gives one archive that runs with Node and nothing els
   assert.match(must(join(bin, 'graft'), ['plot', 'bars', '--metric', 'accuracy', '-o', join(folder, 'bars.png')], { env, input: '{"metric":"accuracy","value":1,"group":"x"}\n' }), /^$/);
   assert.match(must('man', ['-M', join(unpacked, 'share/man'), '-P', 'cat', 'graft']), /NAME\n\s+graft/);
   assert.ok(lstatSync(join(unpacked, 'share/bash-completion/completions/graft')).isFile());
+  must('make', ['-s', '-j2', '-C', 'kernels', 'emulator']);
+  const emulated = { ...env, GRAFT_CUDA: join(root, 'kernels/build/emulator') };
+  assert.match(must(join(unpacked, 'bin/graft-test-gpu'), ['rates', 'kernels'], { env: emulated }), /^kernels: attention +[1-9]\d* passed +0 failed[^]*^emulated GPU: \d+ passed, 0 failed, 0 skipped, 0 not finished/m);
+  assert.match(must(join(unpacked, 'bin/graft-bench-gpu'), ['--tiny', 'full step'], { env }), /^full step bert-base 32×128 +tokens\/s +\d[^]*^1 of 1 done by graft/m);
   const none = run(join(unpacked, 'bin/graft'), ['--version'], { env: { PATH: dirname(join(bin, 'x/y')) } });
   assert.deepEqual([none.status, none.stderr], [1, 'graft: node is not on the path; Node 20.19 or later is needed\n']);
+  cpSync(process.execPath, join(unpacked, 'lib/node')); // as --node brings it
+  assert.match(must(join(unpacked, 'bin/graft'), ['--version'], { env: { PATH: '/nonexistent' } }), /^backend: graft-cpu$/m);
+});
+
+test('what pack:offline cannot take along is said', () => {
+  const { status, stderr } = run(process.execPath, ['bin/pack-offline.mjs', '--node', '/nonexistent/node']);
+  assert.deepEqual([status, stderr], [1, 'pack:offline: --node /nonexistent/node: there is no such file\n']);
 });
