@@ -32,7 +32,7 @@ interface Result { name: string; unit: string; graft: Figures; peer?: Figures; /
 /** So many runs even where they take twice the time that was meant for them. */
 const LEAST = given.tiny ? 1 : 3;
 const backend = given.tiny ? 'auto' : 'cuda', onCard = !given.tiny;
-const own = (precision: 'f32' | 'bf16'): Side => new Side(process.execPath, [join(ROOT, 'dist/test/bench/own.js'), '0', backend, precision]);
+const own = (precision: string): Side => new Side(process.execPath, [join(ROOT, 'dist/test/bench/own.js'), '0', backend, precision]);
 
 /** One Python for all rows, since starting it takes as long as a row; a new one where it ended. */
 let python: Side | undefined;
@@ -45,7 +45,7 @@ function peer(): Side {
 async function measure(row: Row): Promise<Result> {
   const work = await row.make(), until = performance.now() + 1000 * Math.min(row.seconds, left());
   const figures: Record<'graft' | 'peer', Figures> = { graft: {}, peer: {} }, times: Record<'graft' | 'peer', number[]> = { graft: [], peer: [] };
-  const sides: ['graft' | 'peer', () => Side][] = [['graft', () => own(work.precision ?? 'f32')], ...(PYTHON ? [['peer', peer] as ['peer', () => Side]] : [])];
+  const sides: ['graft' | 'peer', () => Side][] = [['graft', () => own(('stored' in work && work.stored) || (work.precision ?? 'f32'))], ...(PYTHON ? [['peer', peer] as ['peer', () => Side]] : [])];
   const close = (name: string, side: Side): unknown => (name === 'peer' ? side.over || side.ask({ close: true }, 60).catch(() => {}) : side.close());
   for (const group of row.large ? sides.map((s) => [s]) : [sides]) {
     const open: ['graft' | 'peer', Side][] = [], share = (until - performance.now()) / (row.large && group[0][0] === 'graft' && PYTHON ? 2 : 1), end = performance.now() + share;

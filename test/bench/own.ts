@@ -81,8 +81,7 @@ const photographs = (n: number, side = SIDE): Example[] => Array.from({ length: 
 /** The same tokens to go on with. */
 const spoken = (lengths: readonly number[]): Example[] => texts(lengths).map((e) => ({ ...e, labels: Int32Array.from((e as unknown as { text: { ids: number[] } }).text.ids) } as Example));
 
-async function train({ model, batches: lengths, images, side, full, recompute, stored, ...how }: Extract<Work, { kind: 'train' }>): Promise<Run> {
-  if (stored) throw new Error(`frozen weights in ${stored} are not there yet`);
+async function train({ model, batches: lengths, images, side, full, recompute, ...how }: Extract<Work, { kind: 'train' }>): Promise<Run> {
   const batches = images ? [photographs(images, side)] : lengths.map(how.task === 'clm' ? spoken : texts);
   const runtime = await open(model, full ? 'full' : 'lora', how), objective = await loadObjective(how.task ?? 'classify');
   const optimiser = new Optimiser({ kind: 'adamw', weightDecay: 0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, momentum: 0, nesterov: false });
