@@ -47,6 +47,21 @@ test('a decoder is adapted over weights of 4 and of 8 bits as on the CPU', { ski
   }
 });
 
+test('steps that are queued as CUDA graphs give the bytes of steps that are not', { skip }, () => {
+  const model = join(own, 'gpt2'), data = jsonLines(join(own, 'packed.jsonl'), tinyRows(40, 7).map(({ text }) => ({ text }))), start = join(own, 'packed-lora');
+  must(['init-adapter', '-m', model, '--method', 'lora', '--rank', '3', '--target-modules', 'all-linear', '-o', start]);
+  const train = (...more: string[]): [Buffer, unknown[]] => {
+    const [out, log] = ['out', 'log'].map((name) => join(own, `graphs-${more.length}-${name}`));
+    must(['train', '-m', model, '-g', start, '-d', data, '--objective', 'clm', '--max-length', '5', '--backbone-dropout', 'off', '--steps', '7', '--batch-size', '4', '--accumulate', '2', '--drop-last', '--lr', '2e-2', '--backend', 'cuda', '--log', log, '-o', out, ...more]);
+    return [readFileSync(out), lines(readFileSync(log, 'utf8'))];
+  };
+  const [plain, steps] = train(), [graphs, events] = train('--cuda-graphs');
+  assert.deepEqual(graphs, plain);
+  const used = events.find((e) => (e as { event: string }).event === 'graphs') as { recorded: number; repeated: number };
+  assert.deepEqual(events.filter((e) => e !== used), steps);
+  assert.deepEqual([used.recorded, used.repeated], [2, 12]); // both batches of a step, from the second step on
+});
+
 test('what is missing, and memory that does not suffice, are one line', { skip: skip || (ON_CARD && 'of the emulator') }, () => {
   const model = join(own, 'bert'), data = join(own, 'rows.jsonl'), args = ['eval', '-m', model, '-g', join(own, 'out-cpu'), '-d', data, '--backend', 'cuda'];
   const line = (environment: Record<string, string>): string => {

@@ -104,6 +104,7 @@ void convert(Pointer x, int storage, Pointer y, int wanted, int64_t n) {
 Pointer narrowed(Buffer& b) {
   if (!b.mirror || !b.mirror->narrowed) {
     notWhileRecording("a weight's first use");
+    const Untraced once(true);
     const Pointer wide = toDevice(b, false);
     Mirror& m = *b.mirror;
     m.narrowedBytes = b.count * 2;

@@ -34,6 +34,7 @@ Pointer sent(Buffer& b, Coded& c, const CodedParts& p) {
     return m.coded;
   }
   notWhileRecording("a weight's first use");
+  const Untraced once(true);
   m.forgetCodes();
   std::vector<uint8_t> all(size_t(p.dynamic + 256 * 4));
   std::memcpy(all.data(), c.codes.data(), c.codes.size());

@@ -25,6 +25,7 @@ std::map<int32_t, std::unique_ptr<Recording>>& graphs() {
 int32_t next = 0;
 bool tracesNow = false;
 uint64_t traced = 0;
+int64_t tracedFrom = 0;
 
 }  // namespace
 
@@ -41,6 +42,13 @@ void notWhileRecording(const char* what) {
 }
 
 bool tracing() { return tracesNow; }
+
+bool olderThanTrace(int64_t born) { return born < tracedFrom; }
+
+Untraced::Untraced(bool yes) : before_(tracesNow) {
+  if (yes) tracesNow = false;
+}
+Untraced::~Untraced() { tracesNow = before_; }
 
 void trace(const void* bytes, size_t n) {
   if (!tracesNow) return;
@@ -153,7 +161,7 @@ GRAFT_EXPORT_AS("cuda:forget", cudaForget) { graphs().erase(args.handle(0)); }
 GRAFT_EXPORT_AS("cuda:trace", cudaTrace) {
   const uint64_t last = traced;
   tracesNow = args.flag(0);
-  if (tracesNow) traced = 0xcbf29ce484222325u;
+  if (tracesNow) traced = 0xcbf29ce484222325u, tracedFrom = Mirror::made();
   args.returns(double((last ^ last >> 16) & 0xffffffffffffu));
 }
 

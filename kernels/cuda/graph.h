@@ -67,6 +67,17 @@ void notWhileRecording(const char* what);
 /** Adds to the sum by which it is told whether two runs queue the same work with the same numbers from the host. */
 void trace(const void* bytes, size_t n);
 bool tracing();
+/** Whether a tensor is from before the sum. */
+bool olderThanTrace(int64_t born);
+/** What a tensor from before needs once, to be used on the GPU at all, is no part of the sum. */
+class Untraced {
+ public:
+  explicit Untraced(bool yes);
+  ~Untraced();
+
+ private:
+  bool before_;
+};
 
 }  // namespace cuda
 }  // namespace graft

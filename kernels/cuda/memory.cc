@@ -36,7 +36,10 @@ Pointer toDevice(Buffer& b, bool write) {
     m.weight = b.frozen();
     if (m.weight) counters().weights += bytes;
   }
-  if (m.onHost && !m.onDevice) toDevice(m.pointer, b.data, bytes);
+  if (m.onHost && !m.onDevice) {
+    const Untraced once(b.frozen() || olderThanTrace(m.born));
+    toDevice(m.pointer, b.data, bytes);
+  }
   m.onDevice = true;
   if (write) {
     m.onHost = false;

@@ -18,6 +18,8 @@ export interface Recorder {
 /** One kind of call: `sum` over the work it queued; -1 for a recording where it cannot be recorded. */
 interface Known { inputs: tf.Tensor[]; sum: number; recording?: number; outputs: tf.Tensor[] }
 
+type Work = (inputs: tf.Tensor[]) => tf.Tensor[];
+
 /**
  * A function of tensors that is called again and again. On a GPU the second call of a kind is recorded as a CUDA graph, and every later
  * one queues it whole: no JavaScript runs then, and no kernel waits for the one before it to be launched.
@@ -28,24 +30,27 @@ interface Known { inputs: tf.Tensor[]; sum: number; recording?: number; outputs:
  */
 export class Repeated {
   private readonly known = new Map<string, Known>();
+  /** How many recordings were made, and how often one was queued. */
+  readonly counts = { recorded: 0, repeated: 0 };
 
-  /** @param most recordings that are kept, each with the memory `f` works in */
-  constructor(private readonly f: (inputs: tf.Tensor[]) => tf.Tensor[], private readonly most = 2) {}
+  /** @param most recordings that are kept, each with the memory its work takes */
+  constructor(private readonly most = 2) {}
 
-  /** @returns what `f` does, as tensors of the caller's */
-  run(key: string, inputs: tf.Tensor[]): tf.Tensor[] {
+  /** @returns what `f` does, as tensors of the caller's; `f` is not called where its work is queued from a recording */
+  run(key: string, inputs: tf.Tensor[], f: Work): tf.Tensor[] {
     const backend = tf.backend() as GraftBackend & { recorder?: Recorder }, { recorder } = backend;
-    if (!recorder) return this.f(inputs);
+    if (!recorder) return f(inputs);
     const kind = [key, ...inputs.map((t) => `${t.dtype}[${t.shape}]`)].join(' ');
     const known = this.known.get(kind);
-    if (!known) return this.meet(kind, inputs, backend, recorder);
-    if (known.recording === -1) return this.f(inputs);
+    if (!known) return this.meet(kind, inputs, f, backend, recorder);
+    if (known.recording === -1) return f(inputs);
     known.inputs.forEach((to, i) => recorder.assign(to, inputs[i]));
-    if (known.recording === undefined && !this.record(known, recorder)) return this.f(inputs);
+    if (known.recording === undefined && !this.record(known, f, recorder)) return f(inputs);
     if (!recorder.repeat(known.recording!)) {
       this.forget(kind);
-      return this.f(inputs);
+      return f(inputs);
     }
+    this.counts.repeated++;
     return known.outputs.map((t) => copy(t, backend, recorder));
   }
 
@@ -54,12 +59,12 @@ export class Repeated {
   }
 
   /** The first call of a kind runs as it is. */
-  private meet(kind: string, inputs: tf.Tensor[], backend: GraftBackend, recorder: Recorder): tf.Tensor[] {
+  private meet(kind: string, inputs: tf.Tensor[], f: Work, backend: GraftBackend, recorder: Recorder): tf.Tensor[] {
     const known: Known = { inputs: inputs.map((t) => tf.keep(copy(t, backend, recorder))), sum: 0, outputs: [] };
     recorder.trace(true);
     let outputs: tf.Tensor[];
     try {
-      outputs = this.f(known.inputs);
+      outputs = f(known.inputs);
     } finally {
       known.sum = recorder.trace(false);
     }
@@ -68,14 +73,15 @@ export class Repeated {
     return outputs;
   }
 
-  private record(known: Known, recorder: Recorder): boolean {
+  private record(known: Known, f: Work, recorder: Recorder): boolean {
     const id = recorder.record();
     recorder.trace(true);
     try {
-      known.outputs = this.f(known.inputs).map((t) => tf.keep(t));
+      known.outputs = f(known.inputs).map((t) => tf.keep(t));
       if (recorder.trace(false) !== known.sum) throw new Error('the work differs from call to call');
       recorder.recorded(id);
       known.recording = id;
+      this.counts.recorded++;
     } catch {
       // Nothing has run. What is wrong with it, if anything is, will show when it runs as it is.
       recorder.trace(false);

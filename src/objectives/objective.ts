@@ -1,4 +1,4 @@
-import type { Scalar, Tensor } from '@graft/kernels';
+import type { Scalar, Tensor, Tensor1D } from '@graft/kernels';
 import type { Row } from '../formats/rows.js';
 import type { Table } from '../formats/table.js';
 import type { Prediction } from '../metrics/metric.js';
@@ -29,6 +29,8 @@ export interface Targets {
   labels: Int32Array;
   /** What each of `labels` counts; without them all count the same. */
   weights?: Float32Array;
+  /** Both of them as tensors, where a step is recorded through which other values of theirs will go. */
+  tensors?: { labels: Tensor1D; weights?: Tensor1D };
   /** What is regressed to, as the prediction lies: noise. */
   values?: Float32Array;
   /** Where only some of the B·T token positions are scored: which. The logits are [1, N, V] of these alone. */

@@ -38,24 +38,26 @@ export function scoredBatch(texts: readonly Encoded[], labels: readonly ArrayLik
 }
 
 /** Cross-entropy of each row of the logits, 0 where nothing is scored: [N]. */
-export function rowLosses(logits: Tensor, labels: Int32Array, labelSmoothing = 0): Tensor1D {
-  return crossEntropy(tf.reshape(logits, [-1, logits.shape.at(-1)!]) as Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing });
+export function rowLosses(logits: Tensor, targets: Pick<Targets, 'labels' | 'tensors'>, labelSmoothing = 0): Tensor1D {
+  return crossEntropy(tf.reshape(logits, [-1, logits.shape.at(-1)!]) as Tensor2D, labelsOf(targets), { labelSmoothing });
 }
 
+const labelsOf = ({ labels, tensors }: Pick<Targets, 'labels' | 'tensors'>): Tensor1D => tensors?.labels ?? tf.tensor1d(labels, 'int32');
+
 export function totalLoss(logits: Tensor, targets: Targets, options: Record<string, unknown>): Scalar {
-  return sumOfLosses(rowLosses(logits, targets.labels, Number(options.labelSmoothing ?? 0)), targets);
+  return sumOfLosses(rowLosses(logits, targets, Number(options.labelSmoothing ?? 0)), targets);
 }
 
 /** The sum over rows, each as often as it counts. */
-export const sumOfLosses = (losses: Tensor1D, { weights }: Targets): Scalar => tf.sum(weights ? tf.mul(losses, tf.tensor1d(weights)) : losses);
+export const sumOfLosses = (losses: Tensor1D, { weights, tensors }: Targets): Scalar => tf.sum(weights ? tf.mul(losses, tensors?.weights ?? tf.tensor1d(weights)) : losses);
 
 /** The rows' losses without logits of all of them: for vocabularies. */
-export const vocabularyLosses = ({ labels }: Targets): RowLosses => (x, W, b) =>
-  linearCrossEntropy(tf.reshape(x, [-1, x.shape.at(-1)!]) as Tensor2D, W, b, tf.tensor1d(labels, 'int32'));
+export const vocabularyLosses = (targets: Targets): RowLosses => (x, W, b) =>
+  linearCrossEntropy(tf.reshape(x, [-1, x.shape.at(-1)!]) as Tensor2D, W, b, labelsOf(targets));
 
 /** Total negative log-likelihood, scored tokens and bytes of each example. */
 export function likelihoodRows(logits: Tensor, examples: readonly Spoken[], { count, labels, owners }: Targets): Row[] {
-  const losses = rowLosses(logits, labels).dataSync();
+  const losses = rowLosses(logits, { labels }).dataSync();
   const rows = examples.map((e) => ({ nll: 0, tokens: 0, bytes: e.bytes }));
   for (let i = 0; i < count; i++) {
     rows[owners![i]].nll += losses[i];

@@ -13,6 +13,7 @@ export const TRAIN_EVENTS = {
   step: { step: '1 at the first', epoch: '0 at the first', loss: 'mean over the terms of the step', lr: 'learning rate', gradNorm: 'norm of the gradient before clipping' },
   eval: { step: 'after which it was measured', metric: 'its name', value: 'of the metric', best: 'whether it is the best so far' },
   method: { step: 'in which the method acted', method: 'its name', '…': 'and what the method reports: ranks grown, entries pruned' },
+  graphs: { step: 'the last', recorded: 'CUDA graphs, under --cuda-graphs', repeated: 'batches whose gradients came from one' },
   checkpoint: { step: 'that the checkpoint holds' },
   end: { step: 'the last', best: 'value and step of the weights that were kept, or null', stopped: '"early", or null' },
 } as const;

@@ -14,6 +14,7 @@ import { sumOfLosses } from '../objectives/scored.js';
 import { batchCount, epochBatches, stepPosition, type BatchOptions } from './batches.js';
 import type { LogEvent } from './log.js';
 import { fit, type Optimiser, type TrainedParam } from './optimiser.js';
+import { RecordedGradients, type Found, type Given } from './recorded.js';
 
 export interface LoopOptions extends BatchOptions {
   totalSteps: number;
@@ -24,6 +25,8 @@ export interface LoopOptions extends BatchOptions {
   modelDropout?: boolean;
   /** Gradient checkpointing: blocks are computed again in the backward pass. */
   recompute?: boolean;
+  /** On a GPU, gradients of batches of one shape are recorded as CUDA graphs. */
+  record?: boolean;
   /** Weight decay reaches biases and norms too (tensors of rank 0 and 1), which are exempt otherwise. */
   decayAll?: boolean;
   /** Learning rate of a step, 0 at the first; for tensors added later, on a schedule that begins at `since`. */
@@ -41,11 +44,20 @@ export class Loop {
   private readonly perEpoch: number;
   private readonly lengths: number[];
   private epoch: { index: number; batches: number[][] } | null = null;
+  private readonly recorded: RecordedGradients | null;
 
   constructor(private readonly objective: Objective, private readonly examples: readonly Example[], private readonly p: Preparation, private readonly graft: ActiveGraft,
     private readonly optimiser: Optimiser, private readonly o: LoopOptions, private readonly log: (event: LogEvent) => void) {
     this.lengths = examples.map((e) => e.length);
     this.perEpoch = batchCount(examples.length, o);
+    this.recorded = o.record && RecordedGradients.suits(objective, graft) ? new RecordedGradients() : null;
+  }
+
+  /** Frees what it recorded. @param step the last */
+  end(step: number): void {
+    if (!this.recorded) return;
+    this.log({ event: 'graphs', step, ...this.recorded.counts });
+    this.recorded.dispose();
   }
 
   /** Optimiser steps in one pass over the examples. */
@@ -93,7 +105,7 @@ export class Loop {
         if (!weights.has(site)) wanted.push(weights.set(site, tf.variable(W, false)).get(site)!);
         return weights.get(site)!;
       };
-      const { value, grads } = variableGradients(() => {
+      const ofBatch = ({ inputs, targets }: Given): Found => variableGradients(() => {
         const { runtime, options } = this.p, { weightGradients, auxiliary } = this.graft.method;
         const pass = runtime.forward({
           train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, recompute: this.o.recompute, route,
@@ -105,6 +117,8 @@ export class Loop {
         const loss = extra ? tf.add(own, tf.mul(extra, targets.count / terms)) as Scalar : own;
         return m === 0 ? this.withPenalties(loss) : loss;
       }, wanted);
+      const given = { inputs, targets, route };
+      const { value, grads } = this.recorded ? this.recorded.run(given, [terms, m === 0], wanted, ofBatch) : ofBatch(given);
       total = plus(total, value);
       for (const [name, v] of trained) {
         const grad = grads.get(v); // absent where nothing in this batch depends on it

@@ -105,7 +105,7 @@ export function setLoop(args: Arguments, graft: ActiveGraft, objective: Objectiv
   const totalSteps: number = args.steps ?? Math.ceil(args.epochs * perEpoch - 1e-9);
   const rate = schedule({ kind: args.schedule as ScheduleKind, warmup: args.warmup, totalSteps, lr: args.lr, lrEnd: args.lrEnd, power: args.power });
   const optimiser = new Optimiser(optimiserOptions(args));
-  const loop = new Loop(objective, examples, p, graft, optimiser, { ...o, totalSteps, rate, modelDropout: args.backboneDropout === 'checkpoint', recompute: args.gradientCheckpointing }, log);
+  const loop = new Loop(objective, examples, p, graft, optimiser, { ...o, totalSteps, rate, modelDropout: args.backboneDropout === 'checkpoint', recompute: args.gradientCheckpointing, record: args.cudaGraphs }, log);
   return { loop, optimiser, perEpoch, totalSteps, batches: { ...o, epochs: totalSteps / perEpoch } };
 }
 
@@ -166,6 +166,7 @@ class Run {
         if (this.signal) throw new GraftError(`stopped by ${this.signal} after step ${result.step}${args.checkpoint ? '; --resume goes on from there' : ''}`, ENDING[this.signal]);
       }
     } finally {
+      this.loop.end(this.progressed.step);
       progress.end();
       release();
     }
@@ -207,7 +208,7 @@ class Run {
 }
 
 /** Options that do not change the result, and those whose files' contents count instead. */
-const ELSEWHERE = ['_', 'commandLine', 'model', 'data', 'valid', 'graft', 'checkpoint', 'checkpointEvery', 'resume', 'wait', 'log', 'progress', 'quiet', 'output', 'deps', 'threads', 'backend', 'gradientCheckpointing', 'dryRun', 'json'];
+const ELSEWHERE = ['_', 'commandLine', 'model', 'data', 'valid', 'graft', 'checkpoint', 'checkpointEvery', 'resume', 'wait', 'log', 'progress', 'quiet', 'output', 'deps', 'threads', 'backend', 'gradientCheckpointing', 'cudaGraphs', 'dryRun', 'json'];
 
 /** What must be equal for a run to be the same run: its inputs' contents and every option that changes the result. */
 function identity(args: Arguments, graft: Graft, data: Prepared, held: Prepared | null): string {
