@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "convert.h"
+#include "decode.h"
 
 namespace graft {
 namespace {
@@ -101,7 +102,7 @@ void makeNf4(const Buffer& x, Coded& c) {
 }
 
 /** What the codes of a block are multiplied by. */
-float scaleOf(const Coded& c, int64_t block) { return dynamic()[c.shares[size_t(block)]] * c.scales[size_t(block / kCodedScales)] + c.mean; }
+float scaleOf(const Coded& c, int64_t block) { return dynamicShares()[c.shares[size_t(block)]] * c.scales[size_t(block / kCodedScales)] + c.mean; }
 
 }  // namespace
 
@@ -128,21 +129,11 @@ Coded* coded(Buffer& b, int64_t rows, int64_t columns) {
 
 void decode(const Coded& c, int64_t row, int64_t column, int64_t count, float* out) {
   const int64_t first = row * c.columns + column;
-  if (c.kind == Codes::Int8) {
-    const float scale = c.scales[size_t(row)];
-    const auto* codes = reinterpret_cast<const int8_t*>(c.codes.data()) + first;
-    for (int64_t i = 0; i < count; i++) out[i] = float(codes[i]) * scale;
-    return;
-  }
+  if (c.kind == Codes::Int8) return decodeInt8(reinterpret_cast<const int8_t*>(c.codes.data()) + first, count, c.scales[size_t(row)], out);
   for (int64_t i = first; i < first + count;) {
-    const int64_t block = i / kCodedBlock, end = std::min(first + count, (block + 1) * kCodedBlock);
-    float values[16];
-    const float scale = scaleOf(c, block);
-    for (int v = 0; v < 16; v++) values[v] = kNf4[v] * scale;
-    const uint8_t* codes = c.codes.data();
-    if (i % 2 && i < end) *out++ = values[codes[i / 2] & 15], i++;
-    for (; i + 1 < end; i += 2, out += 2) out[0] = values[codes[i / 2] >> 4], out[1] = values[codes[i / 2] & 15];
-    if (i < end) *out++ = values[codes[i / 2] >> 4], i++;
+    const int64_t block = i / kCodedBlock, n = std::min(first + count, (block + 1) * kCodedBlock) - i;
+    decodeNf4(c.codes.data(), i, n, scaleOf(c, block), out);
+    i += n, out += n;
   }
 }
 

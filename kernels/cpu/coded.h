@@ -35,6 +35,14 @@ Coded* coded(Buffer& b, int64_t rows, int64_t columns);
 /** The 256 shares that magnitudes of blocks are coded by, ascending. */
 const float* dynamicShares();
 
+/** Will soon be decoded. */
+inline void prefetch(const Coded& c, int64_t row, int64_t column) {
+  const int64_t at = row * c.columns + column;
+  if (at >= c.rows * c.columns) return;
+  __builtin_prefetch(&c.codes[size_t(c.kind == Codes::Nf4 ? at / 2 : at)]);
+  if (c.kind == Codes::Nf4) __builtin_prefetch(&c.shares[size_t(at / kCodedBlock)]);
+}
+
 /** `count` values of a row. */
 void decode(const Coded& c, int64_t row, int64_t column, int64_t count, float* out);
 

@@ -35,7 +35,10 @@ static void packCoded(bool half, const Operand& b, int64_t p, int64_t depth, int
     for (int64_t from = begin; from < end; from += nr * 4) {
       const int64_t n = std::min<int64_t>(nr * 4, end - from);
       if (byColumns) for (int64_t c = 0; c < n; c++) decode(*b.coded, j + from + c, p, depth, values + c * depth);
-      else for (int64_t q = 0; q < depth; q++) decode(*b.coded, p + q, j + from, n, values + q * n);
+      else for (int64_t q = 0; q < depth; q++) {
+        prefetch(*b.coded, p + q + 16, j + from);
+        decode(*b.coded, p + q, j + from, n, values + q * n);
+      }
       gemmPack(half, values, int(Storage::F32), byColumns ? depth : 1, byColumns ? 1 : n, n, depth, nr, out + from * unitsOf(half, depth));
     }
   });
