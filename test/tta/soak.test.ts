@@ -107,10 +107,13 @@ test(`${IMAGES} images in ${RUNS} runs that are killed at random give the predic
   let at = 0;
   for (let p = 0; p < RUNS; p++) for (const z of await logitsOf(join(folder, `predictions${p}.arrow`))) assert.deepEqual(z, expected[at++], `image ${at}`);
   assert.equal(at, IMAGES);
-  const half = whole.memory.slice(whole.memory.length >> 2), [least, most] = [Math.min(...half), Math.max(...half)];
-  t.diagnostic(`${kills} kills; undisturbed: ${whole.seconds.toFixed(0)} s, memory after the first quarter ${least.toFixed(0)} to ${most.toFixed(0)} MB`);
-  if (LONG) assert.ok(kills > 0 && most < least * 1.35 + 16, `memory from ${least} to ${most} MB`);
+  // A collector frees when it likes, and so does the system: what grows shows in what is usual, quarter by quarter.
+  const [, second, third, last] = [0, 1, 2, 3].map((q) => median(whole.memory.slice((q * whole.memory.length) >> 2, ((q + 1) * whole.memory.length) >> 2)));
+  t.diagnostic(`${kills} kills; undisturbed: ${whole.seconds.toFixed(0)} s, memory in the second, third and last quarter ${[second, third, last].map((m) => m.toFixed(0)).join(', ')} MB`);
+  if (LONG) assert.ok(kills > 0 && last < second * 1.1 + 8, `memory from ${second} to ${last} MB`);
 });
+
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 /** One Arrow stream of several. */
 async function concatenated(paths: readonly string[], to: string): Promise<void> {
