@@ -105,7 +105,7 @@ function report(name: string | undefined, thrown: unknown): void {
   const where = name && !name.startsWith('-') ? `graft ${name}` : 'graft';
   const error = explain(thrown);
   if (error instanceof GraftError) {
-    process.stderr.write(`${where}: ${error.message.replaceAll('\n', ' ')}\n`);
+    if (error.message) process.stderr.write(`${where}: ${error.message.replaceAll('\n', ' ')}\n`);
     if (process.env.GRAFT_DEBUG && error.cause) console.error(error.cause);
     process.exitCode = error.status;
     return;

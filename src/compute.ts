@@ -4,13 +4,14 @@ import { EXIT, GraftError } from './errors.js';
 
 /**
  * Makes the backend the command line asks for current; a warning about a slower one goes to standard error.
+ * @param device the number of the GPU
  * @throws GraftError (1) where it is not there, or not in that precision
  */
-export async function startCompute(args: Arguments): Promise<void> {
+export async function startCompute(args: Arguments, device?: number): Promise<void> {
   const warn = args.quiet ? undefined : (line: string): void => { process.stderr.write(`graft: ${line}\n`); };
   let backend: string;
   try {
-    backend = await useBackend(args.backend as BackendName, { threads: args.threads, precision: args.precision, warn });
+    backend = await useBackend(args.backend as BackendName, { threads: args.threads, precision: args.precision, device, warn });
   } catch (error) {
     throw new GraftError((error as Error).message, EXIT.failed, { cause: error });
   }

@@ -80,3 +80,18 @@ test('what is missing, and memory that does not suffice, are one line', { skip: 
   assert.match(line({ GRAFT_EMULATOR_MEMORY: '20000' }), /^graft eval: cuda: out of memory: .* on the emulated GPU: lower --batch-size or --max-length, or give --precision bf16\n$/);
   assert.match(line({ GRAFT_ADDON: 'none' }), /^graft eval: backend 'cuda' needs the native addon, which was not built.*\n$/);
 });
+
+test('training with weights that come to the GPU as they are needed writes the same bytes; on the CPU there is nothing to offload', { skip }, () => {
+  const args = ['train', '-m', join(own, 'bert'), '-d', join(own, 'rows.jsonl'), '--steps', '2', '--batch-size', '8'];
+  const start = must(['init-adapter', '-m', join(own, 'bert'), '--method', 'lora', '--task', 'classify', '--labels-from', join(own, 'rows.jsonl')]);
+  const [there, offloaded] = [[], ['--offload']].map((more) => must([...args, '--backend', 'cuda', ...more], start));
+  assert.deepEqual(offloaded, there);
+  const { status, stderr } = graft([...args, '--backend', 'cpu', '--offload'], start);
+  assert.equal(status, 64);
+  assert.equal(stderr, 'graft train: --offload: weights are offloaded from a GPU: give --backend cuda\n');
+  for (const [more, said] of [['--cuda-graphs', 'a recording needs its weights where they are'], ['--precision=nf4', 'leave out --precision nf4']]) {
+    const refused = graft([...args, '--backend', 'cuda', '--offload', more], start);
+    assert.equal(refused.status, 64);
+    assert.ok(refused.stderr.includes(said), refused.stderr);
+  }
+});

@@ -1,5 +1,7 @@
 #include "blas.h"
 
+#include "offload.h"
+
 #include <algorithm>
 #include <array>
 #include <map>
@@ -123,7 +125,7 @@ Pointer converted(Call& call, int i, int& storage, int wanted) {
   const int own = storage;
   storage = wanted;
   if (own == wanted) return toDevice(b, false);
-  if (b.frozen() && own == kF32) return narrowed(b);
+  if (b.frozen() && own == kF32 && !offloaded(b)) return narrowed(b);
   const Pointer y = call.temporary(b.count * sizeOfType(wanted));
   convert(toDevice(b, false), own, y, wanted, b.count);
   return y;

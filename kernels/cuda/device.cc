@@ -71,6 +71,7 @@ void start(int ordinal, const std::string& sources, const std::string& cache) {
   check(d.cuInit(0), "starting the driver");
   int count = 0, number = 0;
   check(d.cuDeviceGetCount(&count), "counting GPUs");
+  if (ordinal > 0 && count > 0) ordinal %= count;  // ranks of a machine, each of which may see a card of its own alone
   if (ordinal < 0 || ordinal >= count) fail("cuda: there is no GPU %d: the driver sees %d", ordinal, count);
   check(d.cuDeviceGet(&number, ordinal), "the GPU");
   static Device found;

@@ -37,6 +37,7 @@ using Handle = void*;  // contexts, modules, functions, streams, events, program
   F(cuMemcpyDtoDAsync_v2, (uint64_t to, uint64_t from, size_t bytes, Handle stream))                                              \
   F(cuMemsetD8Async, (uint64_t to, unsigned char value, size_t count, Handle stream))                                             \
   F(cuStreamCreate, (Handle* stream, unsigned flags))                                                                             \
+  F(cuStreamWaitEvent, (Handle stream, Handle event, unsigned flags))                                                             \
   F(cuStreamSynchronize, (Handle stream))                                                                                         \
   F(cuEventCreate, (Handle* event, unsigned flags))                                                                               \
   F(cuEventRecord, (Handle event, Handle stream))                                                                                 \

@@ -3,6 +3,7 @@
 
 #include "compile.h"
 #include "graph.h"
+#include "offload.h"
 
 #include <cstring>
 
@@ -21,6 +22,7 @@ void toHost(Buffer& b, bool write) {
 namespace cuda {
 
 Pointer toDevice(Buffer& b, bool write) {
+  if (offloaded(b) && !(b.mirror && b.mirror->pointer)) return onLoan(b);
   const int64_t bytes = b.count * sizeOf(b.storage);
   if (!b.mirror) {
     b.mirror = std::make_shared<Mirror>();

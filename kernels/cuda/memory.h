@@ -20,6 +20,11 @@
 
 namespace graft {
 
+struct Mirror;
+namespace cuda {
+void forgetLoan(Mirror& m);  // offload.h
+}
+
 struct Mirror {
   cuda::Pointer pointer;
   int64_t bytes = 0;
@@ -31,8 +36,10 @@ struct Mirror {
   int64_t codedBytes = 0;
   const Coded* codedOf = nullptr;
   const int64_t born = made()++;
+  bool lent = false;                      // of a mapped file: on the GPU only while it is used (offload.h)
   Mirror() = default;
   ~Mirror() {
+    if (lent) cuda::forgetLoan(*this);
     forget();
     forgetCodes();
     cuda::release(narrowed, narrowedBytes);

@@ -19,6 +19,8 @@ export interface BackendOptions {
   /** Worker threads; default: all cores. */
   threads?: number;
   precision?: Precision;
+  /** The number of the GPU, counted round where there are fewer. */
+  device?: number;
   /** Receives the one-line warning when a slower backend takes over. */
   warn?: (line: string) => void;
 }
@@ -33,7 +35,7 @@ export async function useBackend(name: BackendName = 'auto', options: BackendOpt
     await start(name, options);
     return name;
   }
-  const found = choices(options.precision);
+  const found = choices(options.precision, options.device);
   for (const { backend, warning } of found) {
     if (backend === 'tensorflow' && found.length > 1 && !(await findsGpu(options))) continue;
     if (warning) options.warn?.(warning);
@@ -74,12 +76,12 @@ function setPrecision(addon: Native, precision: Precision = 'f32'): void {
 }
 
 /** @throws Error where the addon, the driver, NVRTC or a GPU is missing */
-async function startCuda({ threads, precision = 'f32', warn }: BackendOptions): Promise<void> {
+async function startCuda({ threads, precision = 'f32', device, warn }: BackendOptions): Promise<void> {
   const addon = native();
   if (!addon) throw new Error("backend 'cuda' needs the native addon, which was not built: install a C++ compiler and run `npm run build`");
   if (threads) addon.threads(threads);
   const { GraftCudaBackend } = await import('./cuda.js');
-  const running = tf.findBackend('graft-cuda') as InstanceType<typeof GraftCudaBackend> | null, backend = running ?? new GraftCudaBackend(addon);
+  const running = tf.findBackend('graft-cuda') as InstanceType<typeof GraftCudaBackend> | null, backend = running ?? new GraftCudaBackend(addon, device);
   setPrecision(addon, precision);
   backend.usePrecision(precision);
   if (!running && !backend.multipliesFast) warn?.('cuBLASLt was not found (a CUDA toolkit with CUDA_HOME set, or pip install nvidia-cublas-cu12, has it); matrix products are slower without it');
@@ -144,3 +146,13 @@ async function activate(name: string): Promise<void> {
 }
 
 const firstLine = (error: unknown): string => String(error instanceof Error ? error.message : error).split('\n')[0];
+
+/**
+ * Frozen matrices stay in host memory, mapped, and take no more than so many bytes of the GPU at a time.
+ * @throws Error on another backend than graft-cuda
+ */
+export async function offloadWeights(bytes: number): Promise<void> {
+  const { GraftCudaBackend } = await import('./cuda.js'), backend = tf.backend();
+  if (!(backend instanceof GraftCudaBackend)) throw new Error('weights are offloaded from a GPU: give --backend cuda');
+  backend.offload(bytes);
+}

@@ -30,11 +30,11 @@ export interface Facts {
   tensorflow: boolean;
 }
 
-/** What `auto` stands for here. */
-export function choices(precision: Precision = 'f32'): Choice[] {
+/** What `auto` stands for here. @param device the number of the GPU that is tried */
+export function choices(precision: Precision = 'f32', device = 0): Choice[] {
   const addon = native(), wished = process.env.GRAFT_BACKEND;
   if (wished && wished !== 'auto') return choose({ wished, precision, addon: addon !== null, cuda: { missing: '' }, gpu: false, tensorflow: false });
-  return choose({ precision, addon: addon !== null, cuda: addon ? startedGpu(addon) : { missing: 'the native backend was not built' }, gpu: gpuThere(), tensorflow: tensorflowInstalled() });
+  return choose({ precision, addon: addon !== null, cuda: addon ? startedGpu(addon, device) : { missing: 'the native backend was not built' }, gpu: gpuThere(), tensorflow: tensorflowInstalled() });
 }
 
 /**
@@ -60,9 +60,9 @@ export function choose({ wished, precision, addon, cuda, gpu, tensorflow }: Fact
 }
 
 /** Starts the GPU. */
-function startedGpu(addon: Native): Facts['cuda'] {
+function startedGpu(addon: Native, device: number): Facts['cuda'] {
   try {
-    startGpu(addon);
+    startGpu(addon, device);
     return describeGpu(addon);
   } catch (error) {
     return { missing: (error as Error).message.replace(/^cuda: /, '') };

@@ -28,8 +28,8 @@ function cudaFunctions(addon: Native): Native {
 /** graft-cpu with its tensors and its kernels on an NVIDIA GPU. */
 export class GraftCudaBackend extends GraftBackend implements Sampler {
   /** @throws Error, one line, for the first thing that is missing: driver, NVRTC, GPU */
-  constructor(private readonly addon: Native) {
-    startGpu(addon);
+  constructor(private readonly addon: Native, device = 0) {
+    startGpu(addon, device);
     super('graft-cuda', cudaFunctions(addon));
   }
 
@@ -58,6 +58,11 @@ export class GraftCudaBackend extends GraftBackend implements Sampler {
     const tokens = new Int32Array(uniforms.length), scores = new Float64Array(uniforms.length);
     this.addon['cuda:sample'](this.handle(logits), Float64Array.from(uniforms), tokens, scores, logits.shape[1], temperature, topK, topP, minP);
     return Array.from(tokens, (token, i) => ({ token, score: scores[i] }));
+  }
+
+  /** Frozen matrices take no more than so many bytes of the GPU at a time (0: all that are used stay there) and come to it as they are needed. */
+  offload(bytes: number): void {
+    this.addon['cuda:offload'](bytes);
   }
 
   /** Lets other work run while the GPU gets there. */

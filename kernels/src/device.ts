@@ -12,9 +12,9 @@ function cacheFolder(): string {
   return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'graft', 'cuda');
 }
 
-/** Makes an NVIDIA GPU the one graft-cuda computes on, once in a process. @throws Error, one line, for the first thing that is missing: driver, NVRTC, GPU */
-export function startGpu(addon: Native): void {
-  addon['cuda:start'](0, CUDA_SOURCES, cacheFolder());
+/** Makes an NVIDIA GPU (its number, counted round) the one graft-cuda computes on, once in a process. @throws Error, one line, for the first thing that is missing: driver, NVRTC, GPU */
+export function startGpu(addon: Native, device = 0): void {
+  addon['cuda:start'](device, CUDA_SOURCES, cacheFolder());
 }
 
 export interface Gpu {

@@ -6,8 +6,9 @@ export * as tf from '@tensorflow/tfjs-core';
 import './gradients.js'; // after tfjs-core: whichever is loaded first makes the engine and its tensors
 import './reduction-gradients.js';
 export type { Tensor, Tensor1D, Tensor2D, Tensor3D, Tensor4D, Variable, Scalar, TensorLike } from '@tensorflow/tfjs-core';
-export { PRECISIONS, useBackend, useHost, type BackendName, type BackendOptions, type Precision } from './backends.js';
+export { offloadWeights, PRECISIONS, useBackend, useHost, type BackendName, type BackendOptions, type Precision } from './backends.js';
 export { planBackend, type Plan, type PlannedDevice, type PlannedMemory } from './plan.js';
+export { Ranks, type RankOptions } from './ranks.js';
 export { recomputed, scoped, untracked, variableGradients } from './tape.js';
 export { Repeated } from './repeated.js';
 export { openMapped, type MappedFile, type StorageType } from './mapped.js';

@@ -15,7 +15,7 @@ const skip = 'missing' in found ? found.missing : false;
 const folder = 'folder' in found ? found.folder : '';
 
 /** Native functions that serve graft-cuda as they are: none writes a tensor, and the one that reads some takes them from the host. */
-const SHARED = ['bidiagonalise', 'binaryOp', 'codeWeights', 'count', 'destroy', 'doubleMatMul', 'fileCopy', 'fileExchange', 'fileLock', 'fileWriteBack', 'halfProducts', 'isa', 'mapClose', 'mapOpen', 'mapTensor', 'memoryLimit', 'reflectRows', 'rotateRows',
+const SHARED = ['bidiagonalise', 'binaryOp', 'codeWeights', 'count', 'destroy', 'doubleMatMul', 'fileCopy', 'fileExchange', 'fileLock', 'fileWriteBack', 'halfProducts', 'isa', 'mapClose', 'mapOpen', 'mapTensor', 'memoryLimit', 'ranksClose', 'ranksOpen', 'ranksShare', 'ranksSum', 'reflectRows', 'rotateRows',
   'threads', 'tridiagonalise', 'unaryOp', 'weightedSum', 'weightedSumStored'];
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -138,4 +138,33 @@ test('reads do not hold up other work and give the values of their time', { skip
     v.assign(x), gone.dispose();
     console.log(JSON.stringify([[...await before], [...await v.data()], await other, [...await late], [...await tf.tensor([7], [1], 'int32').data()], await tf.tensor(['s']).data()]));`, emulated(folder));
   assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), [[0, 0, 0], [1, 2, 3], 'ran', [2], [7], ['s']]);
+});
+
+test('offloaded weights are on the GPU only while they are used, those that follow are brought along, and results are the same', { skip }, () => {
+  const run = (bytes: number): { values: number[][]; most: number; loans: number[] } => {
+    const { stdout, stderr } = script(`
+      const { useBackend, tf, linear, openMapped, offloadWeights, variableGradients } = await import(SRC + 'index.js'), { native } = await import(SRC + 'native.js'), { writeFileSync } = await import('node:fs');
+      await useBackend('cuda');
+      await offloadWeights(${bytes});
+      const n = 96, layers = 9, path = process.env.XDG_CACHE_HOME + '/w';
+      writeFileSync(path, Float32Array.from({ length: layers * n * n }, (_, i) => Math.sin(i * 0.37) / 8));
+      const file = openMapped(path), weights = Array.from({ length: layers }, (_, l) => file.tensor(4 * l * n * n, [n, n], 'F32'));
+      const v = tf.variable(tf.tensor2d(Float32Array.from({ length: 5 * n }, (_, i) => Math.cos(i)), [5, n])), values = [];
+      let most = 0;
+      for (let step = 0; step < 3; step++) {
+        const { value, grads } = variableGradients(() => tf.sum(tf.square(weights.reduce((x, W) => (most = Math.max(most, tf.memory().packed), linear(x, W, null, { activation: 'gelu' })), v))), [v]);
+        values.push([value.dataSync()[0], ...grads.get(v).dataSync()]);
+      }
+      const loans = [0, 1].map((i) => native()['cuda:loans'](i));
+      for (const W of weights) W.dispose();
+      console.log(JSON.stringify({ values, most: most / (4 * n * n), loans, left: tf.memory().packed }));`, emulated(folder));
+    const out = JSON.parse(stdout || JSON.stringify(stderr)) as { values: number[][]; most: number; loans: number[]; left: number };
+    assert.equal(out.left, 0);
+    return out;
+  };
+  const matrix = 4 * 96 * 96, all = run(0), some = run(8.5 * matrix), few = run(1);
+  assert.deepEqual([all.most, all.loans], [9, [0, 0]]);
+  assert.deepEqual([some.values, few.values], [all.values, all.values]);
+  assert.ok(some.most <= 9 && few.most <= 4, `matrices on the GPU: ${some.most}, ${few.most}`);
+  assert.ok(few.loans[0] > 30 && some.loans[0] >= 9, `${few.loans}`);
 });

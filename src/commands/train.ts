@@ -36,6 +36,7 @@ const command: Command = {
     clip: { type: 'number', metavar: 'NORM', describe: 'largest global norm of the gradient; 0: any', default: 1, min: 0 },
     accumulate: { type: 'number', metavar: 'N', describe: 'batches summed up for one optimiser step', default: 1, min: 1 },
     gradientCheckpointing: { type: 'boolean', incidental: true, describe: 'keep of every block its input alone and compute the block again in the backward pass: the same result to the last bit, in much less memory and about a third more time', default: false },
+    offload: { type: 'boolean', incidental: true, describe: 'with --backend cuda: frozen weights stay in host memory and come to the GPU as they are needed, those of the next block while this one computes; it then holds two blocks at a time', default: false },
     backboneDropout: { type: 'string', describe: 'dropout of the frozen model while training: what its config.json says, or none, which is faster', choices: ['checkpoint', 'off'], default: 'checkpoint' },
     cudaGraphs: { type: 'boolean', incidental: true, describe: 'with --backend cuda: gradients of batches of one shape, as --pack makes them, are recorded as CUDA graphs and queued whole; the same bytes', default: false },
     valid: { type: 'string', metavar: 'FILE', describe: 'validation data' },
@@ -60,13 +61,20 @@ const command: Command = {
     title: 'MEMORY',
     items: [
       { term: '', text: '--dry-run runs the step of the largest batch on backends that compute nothing and only count, so that what it prints holds for every model and method: frozen weights, the copies of them that matrix products keep, trained tensors, gradients, the optimiser\'s moments, activations, and the peak, which is all of them together at their most. On the CPU frozen weights are mapped from their files and are no part of the peak. Beside the peak there is the program itself with the data, some 150 MiB and more, memory kept for reuse, and on a GPU what the driver takes. With --json it prints an object a line, in bytes.' },
-      { term: '', text: 'What lowers the peak: --gradient-checkpointing, a smaller --batch-size with a larger --accumulate, a smaller --max-length, and --precision bf16.' },
+      { term: '', text: 'What lowers the peak: --gradient-checkpointing, a smaller --batch-size with a larger --accumulate, a smaller --max-length, --precision bf16, and on a GPU --offload.' },
+    ],
+  }, {
+    title: 'SEVERAL PROCESSES',
+    items: [
+      { term: '', text: 'mpirun -n N graft train … (srun and torchrun as well) trains with N processes, each on its share of the rows of every batch: --batch-size is that of all together, and the result is that of one process, but for the order of sums and for dropout, which draws other numbers. With --backend cuda each process has a GPU of its machine and gradients are summed up by NCCL (libnccl.so.2, where it is found); otherwise they go through TCP by way of rank 0. Rank 0 alone writes files and tells progress. A process that ends early ends all.' },
+      { term: '', text: 'Ranks are read from OMPI_COMM_WORLD_RANK, PMI_RANK, SLURM_PROCID or RANK and what belongs to them. Processes on several machines need MASTER_ADDR, the name of rank 0\'s machine; MASTER_PORT is its port.' },
     ],
   }],
   examples: [
     { does: 'a LoRA for a classification task', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow | graft train -m minilm/ -d train.arrow --lr 1e-3 --log random.jsonl > topic.safetensors' },
     { does: 'a diffusion model, trained whole on labelled pictures', command: 'graft init-adapter -m unet/ --method full | graft train -m unet/ -d images.arrow --objective diffusion --steps 2 --lr 2e-3 -o drawn.safetensors' },
     { does: 'what a run would take', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow | graft train -m minilm/ -d train.arrow --dry-run' },
+    { does: 'two processes on the CPU, as mpirun -n 2 would start them', command: 'graft init-adapter -m minilm/ --task classify --labels-from train.arrow -o two.safetensors; export WORLD_SIZE=2; for r in 0 1; do RANK=$r graft train -m minilm/ -g two.safetensors -d train.arrow -o both.safetensors & done; wait' },
     { does: 'a run that survives being killed', command: 'graft train -m minilm/ -g start.safetensors -d train.arrow --checkpoint run/ --resume -o other.safetensors' },
   ],
   binary: (args) => !args.dryRun,

@@ -1,4 +1,4 @@
-import { scoped, sumOfSquares, tf, untracked, variableGradients, type Scalar, type Tensor, type Variable } from '@graft/kernels';
+import { scoped, sumOfSquares, tf, untracked, variableGradients, type Ranks, type Scalar, type Tensor, type Tensor1D, type Variable } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import { asMatrix } from '../adapters/low-rank.js';
 import type { StepCall } from '../adapters/method.js';
@@ -15,6 +15,7 @@ import { batchCount, epochBatches, stepPosition, type BatchOptions } from './bat
 import type { LogEvent } from './log.js';
 import { fit, type Optimiser, type TrainedParam } from './optimiser.js';
 import { RecordedGradients, type Found, type Given } from './recorded.js';
+import { shareOf } from './ranks.js';
 
 export interface LoopOptions extends BatchOptions {
   totalSteps: number;
@@ -27,6 +28,8 @@ export interface LoopOptions extends BatchOptions {
   recompute?: boolean;
   /** On a GPU, gradients of batches of one shape are recorded as CUDA graphs. */
   record?: boolean;
+  /** The processes that share every batch. */
+  ranks?: Pick<Ranks, 'rank' | 'size' | 'sum' | 'sumTensor'>;
   /** Weight decay reaches biases and norms too (tensors of rank 0 and 1), which are exempt otherwise. */
   decayAll?: boolean;
   /** Learning rate of a step, 0 at the first; for tensors added later, on a schedule that begins at `since`. */
@@ -67,10 +70,11 @@ export class Loop {
   step(step: number): StepResult {
     const { epoch, from, to } = stepPosition(step, this.perEpoch, this.o.accumulate);
     const micro = this.batches(epoch).slice(from, to).map((rows) => {
-      const examples = rows.map((i) => this.examples[i]);
-      return { ...this.objective.batch(examples, epoch, this.p), route: routeOf(examples) };
+      const own = this.o.ranks ? shareOf(rows, this.o.ranks) : { rows, counts: true }, examples = own.rows.map((i) => this.examples[i]);
+      const batch = this.objective.batch(examples, epoch, this.p);
+      return { ...batch, route: routeOf(examples), counts: own.counts, count: own.counts ? batch.targets.count : 0 };
     });
-    const { grads, weightGrads, loss: lossTensor } = this.gradients(micro, step);
+    const { grads, weightGrads, loss: lossTensor } = this.together(this.gradients(micro, step));
     micro.forEach((b) => disposeBatch(b.inputs as never));
     const hook = (which: 'afterBackward' | 'afterStep', gradScale: number): void => this.hook(which, { grads, weightGrads, gradScale }, step);
     hook('afterBackward', 1);
@@ -92,12 +96,13 @@ export class Loop {
   }
 
   /** Loss and gradient of (Σ terms)/(number of terms) over all micro-batches, plus the methods' penalties. */
-  private gradients(micro: (ReturnType<Objective['batch']> & { route: Pass['route'] })[], step: number): Gradients & { loss: Scalar } {
-    const terms = micro.reduce((n, b) => n + b.targets.count, 0) || 1;
+  private gradients(micro: (ReturnType<Objective['batch']> & { route: Pass['route']; count: number; counts: boolean })[], step: number): Gradients & { loss: Scalar } {
+    const own = micro.reduce((n, b) => n + b.count, 0), { ranks } = this.o, terms = (ranks ? ranks.sum(Float64Array.of(own))[0] : own) || 1;
     const trained = this.trained();
     const sum = new Map<string, Tensor>(), weightGrads = new Map<string, Tensor>();
+    const seed = this.o.seed + 7919 * (ranks?.rank ?? 0); // other rows, other noise
     let total: Scalar | undefined;
-    micro.forEach(({ inputs, targets, route }, m) => {
+    micro.forEach(({ inputs, targets, route, count, counts }, m) => {
       const weights = new Map<Site, Variable>(), wanted = [...trained.values()];
       // A variable over the weight's memory: for what is frozen itself, operations keep nothing that its gradient needs.
       const exchange = (site: Site, W: Tensor): Tensor => {
@@ -108,14 +113,14 @@ export class Loop {
       const ofBatch = ({ inputs, targets }: Given): Found => variableGradients(() => {
         const { runtime, options } = this.p, { weightGradients, auxiliary } = this.graft.method;
         const pass = runtime.forward({
-          train: true, seed: this.o.seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, recompute: this.o.recompute, route,
+          train: true, seed, step: step * this.o.accumulate + m, modelDropout: this.o.modelDropout, recompute: this.o.recompute, route,
           taps: auxiliary !== undefined, ...(weightGradients && { exchange }), losses: this.objective.losses?.(targets, options),
         });
         const logits = runtime.logitsOf(pass, inputs, targets.positions);
-        const own = tf.div(pass.scored ? sumOfLosses(pass.scored, targets) : this.objective.loss(logits, targets, options), terms) as Scalar;
-        const extra = this.auxiliary(pass, inputs);
-        const loss = extra ? tf.add(own, tf.mul(extra, targets.count / terms)) as Scalar : own;
-        return m === 0 ? this.withPenalties(loss) : loss;
+        const mean = tf.div(pass.scored ? sumOfLosses(pass.scored, targets) : this.objective.loss(logits, targets, options), terms) as Scalar;
+        const own = counts ? mean : tf.mul(mean, 0) as Scalar, extra = this.auxiliary(pass, inputs);
+        const loss = extra ? tf.add(own, tf.mul(extra, count / terms)) as Scalar : own;
+        return m === 0 && !this.o.ranks?.rank ? this.withPenalties(loss) : loss;
       }, wanted);
       const given = { inputs, targets, route };
       const { value, grads } = this.recorded ? this.recorded.run(given, [terms, m === 0], wanted, ofBatch) : ofBatch(given);
@@ -131,6 +136,35 @@ export class Loop {
       }
     });
     return { grads: sum, weightGrads, loss: total! };
+  }
+
+  /** Over all ranks, in one transfer: gradients, whether a tensor has any, and the loss. */
+  private together(own: Gradients & { loss: Scalar }): Gradients & { loss: Scalar } {
+    const { ranks } = this.o;
+    if (!ranks) return own;
+    const trained = [...this.trained()], sites = [...own.weightGrads];
+    const flat = scoped(() => {
+      const parts = [...trained.map(([name, v]) => own.grads.get(name) ?? tf.zeros(v.shape)), ...sites.map(([, g]) => g), tf.tensor1d(trained.map(([name]) => (own.grads.has(name) ? 1 : 0))), own.loss];
+      return tf.keep(tf.concat(parts.map((t) => tf.reshape(t, [-1]))));
+    });
+    tf.dispose([...own.grads.values(), ...own.weightGrads.values(), own.loss]);
+    const summed = ranks.sumTensor(flat as Tensor1D);
+    let at = 0;
+    const next = (shape: number[]): Tensor => {
+      const size = shape.reduce((a, b) => a * b, 1);
+      at += size;
+      return scoped(() => tf.keep(tf.reshape(tf.slice(summed, [at - size], [size]), shape)));
+    };
+    const grads = new Map(trained.map(([name, v]): [string, Tensor] => [name, next(v.shape)])), weightGrads = new Map(sites.map(([name, g]): [string, Tensor] => [name, next(g.shape)]));
+    const there = next([trained.length]), loss = next([]) as Scalar;
+    there.dataSync().forEach((n, i) => {
+      const [name] = trained[i];
+      if (n > 0) return;
+      grads.get(name)!.dispose();
+      grads.delete(name);
+    });
+    tf.dispose([summed, there]);
+    return { grads, weightGrads, loss };
   }
 
   /** What the trained graft's method adds for a batch. */

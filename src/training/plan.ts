@@ -7,7 +7,7 @@ import type { Graft } from '../formats/graft.js';
 import type { Objective } from '../objectives/objective.js';
 import { openRuntime, type Runtime } from '../runtime.js';
 import { epochBatches, stepPosition } from './batches.js';
-import { setLoop, type Prepared } from './train.js';
+import { offload, setLoop, type Prepared } from './train.js';
 
 /** What training would take in one way, in bytes. */
 export interface MemoryPlan {
@@ -48,6 +48,7 @@ export async function planMemory({ args, grafts, arrange }: Dry, devices: readon
     for (const gradientCheckpointing of [true, false]) {
       const runtime = await openRuntime({ model: args.model, grafts, trainable: true });
       for (const graft of runtime.grafts.slice(0, -1)) for (const v of graft.trained.values()) v.trainable = false;
+      if (args.offload && device === 'cuda') await offload(runtime);
       prepared ??= await arrange(runtime);
       const { objective, examples: { examples, p } } = prepared, data: Prepared = { examples, p: { ...p, runtime } };
       plans.push(measure(plan, { ...args, gradientCheckpointing }, objective, data, runtime, { device, precision: args.precision ?? 'f32', gradientCheckpointing }));

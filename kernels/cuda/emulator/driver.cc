@@ -20,6 +20,10 @@ namespace {
 constexpr int kInvalid = 1, kNotFound = 500;
 constexpr size_t kPage = 4096;
 
+}  // namespace
+bool emulator::neverReady = false;
+namespace {
+
 struct Block { void* pages; size_t bytes, asked; };
 std::map<uint64_t, Block>& memory() {
   static auto* all = new std::map<uint64_t, Block>();
@@ -141,10 +145,12 @@ API cuEventCreate(Handle* event, unsigned) { return *event = new Event(), 0; }
 API cuEventRecord(Handle event, Handle) { return static_cast<Event*>(event)->asked = false, 0; }
 /** Not ready when asked the first time. */
 API cuEventQuery(Handle event) {
+  if (emulator::neverReady) return int(graft::cuda::kNotReady);
   bool& asked = static_cast<Event*>(event)->asked;
   return asked ? 0 : (asked = true, int(graft::cuda::kNotReady));
 }
 API cuEventSynchronize(Handle) { return 0; }
+API cuStreamWaitEvent(Handle, Handle event, unsigned) { return event ? 0 : kInvalid; }
 
 API cuModuleLoadData(Handle* module, const void* image) {
   const char* text = static_cast<const char*>(image);

@@ -59,6 +59,9 @@ struct Caller<f> {
   static void invoke(void** arguments) { at(arguments, std::make_integer_sequence<unsigned, sizeof...(A)>()); }
 };
 
+/** A sum over ranks waits for one that is gone: nothing queued behind it gets ready. */
+extern bool neverReady;
+
 }  // namespace emulator
 
 #define KERNEL(threads, name, ...)                                                                                            \
