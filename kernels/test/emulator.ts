@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,9 +17,12 @@ export function emulator(): { folder: string } | { missing: string } {
   return existsSync(join(folder, 'libcuda.so.1')) ? { folder } : { missing: 'no C++ compiler' };
 }
 
-/** An environment in which graft-cuda finds the emulator and keeps compiled kernels to itself. */
-export const emulated = (folder: string, more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv =>
-  ({ ...process.env, GRAFT_CUDA: folder, XDG_CACHE_HOME: mkdtempSync(join(tmpdir(), 'graft-cuda-')), ...more });
+/** An environment in which graft-cuda finds the emulator and keeps compiled kernels to itself, while this process lives. */
+export function emulated(folder: string, more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  const cache = mkdtempSync(join(tmpdir(), 'graft-cuda-'));
+  process.on('exit', () => rmSync(cache, { recursive: true, force: true }));
+  return { ...process.env, GRAFT_CUDA: folder, XDG_CACHE_HOME: cache, ...more };
+}
 
 /** Runs TypeScript's output of a module's text in node with the kernels' `src` folder at hand as `SRC`. */
 export function script(text: string, env: NodeJS.ProcessEnv): { status: number | null; stdout: string; stderr: string } {
