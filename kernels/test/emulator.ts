@@ -17,10 +17,13 @@ export function emulator(): { folder: string } | { missing: string } {
   return existsSync(join(folder, 'libcuda.so.1')) ? { folder } : { missing: 'no C++ compiler' };
 }
 
+const caches: string[] = [];
+process.on('exit', () => caches.forEach((cache) => rmSync(cache, { recursive: true, force: true })));
+
 /** An environment in which graft-cuda finds the emulator and keeps compiled kernels to itself, while this process lives. */
 export function emulated(folder: string, more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const cache = mkdtempSync(join(tmpdir(), 'graft-cuda-'));
-  process.on('exit', () => rmSync(cache, { recursive: true, force: true }));
+  caches.push(cache);
   return { ...process.env, GRAFT_CUDA: folder, XDG_CACHE_HOME: cache, ...more };
 }
 
