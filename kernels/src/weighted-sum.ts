@@ -1,4 +1,3 @@
-import type { Tensor } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import { GraftBackend } from './backend.js';
 import { native } from './native.js';
@@ -12,7 +11,7 @@ export function weightedSum(arrays: readonly Float32Array[], weights: readonly n
 }
 
 /** The same of entries from `start` on of float tensors, as many as `out` holds. Mapped ones are read where they lie. */
-export function weightedSumStored(tensors: readonly Tensor[], weights: readonly number[], divisor: number, start: number, out: Float32Array): Float32Array {
+export function weightedSumStored(tensors: readonly tf.Tensor[], weights: readonly number[], divisor: number, start: number, out: Float32Array): Float32Array {
   const backend = tf.backend();
   if (!(backend instanceof GraftBackend)) return reference(tensors.map((t) => (t.dataSync() as Float32Array).subarray(start, start + out.length)), weights, divisor, out);
   backend.native.weightedSumStored(out, Float64Array.from(weights), divisor, start, ...tensors.map((t) => backend.handle(t)));
