@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "conv-geometry.h"
+#include "winograd-plane.h"
 
 namespace graft {
 namespace {
@@ -128,7 +129,19 @@ void joinRows(Geometry& g) {
   g.H = g.OH = 1;
 }
 
+/** The convolution of a plane by transformed tiles; tap: see transformFilter. */
+void byTiles(const WinogradPlane& plane, int direction, const Geometry& g, const float* x, Buffer& w, const float* bias, float* y) {
+  std::vector<int64_t> key = g.filterKey();
+  key.push_back(kTilePoints);
+  const Packed filter = packed(w, direction, key, plane.filterFloats(), [&](const float* from, float* to) {
+    if (direction == 0) transformFilter(plane, [&](int64_t o, int64_t i, int k) { return from[g.weightAt(o, i, k / 3, k % 3)]; }, to);
+    else transformFilter(plane, [&](int64_t i, int64_t o, int k) { return from[g.weightAt(o, i, 2 - k / 3, 2 - k % 3)]; }, to);
+  });
+  winograd(plane, x, filter.get(), bias, y);
+}
+
 void forward(Geometry g, const float* x, Buffer& w, const float* bias, float* y) {
+  if (const WinogradPlane plane = forwardPlane(g); plane.pays(w.frozen())) return byTiles(plane, 0, g, x, w, bias, y);
   if (g.B >= 2 * threadCount()) joinRows(g);
   const Window window = inputWindow(g);
   const Taps taps = forwardTaps(g, window);
@@ -242,6 +255,7 @@ void packBackward(const Geometry& g, const std::vector<PhasePair>& pairs, const 
 }
 
 void inputGradient(Geometry g, const float* dy, Buffer& w, float* dx) {
+  if (const WinogradPlane plane = gradientPlane(g); plane.pays(w.frozen())) return byTiles(plane, 1, g, dy, w, nullptr, dx);
   joinRows(g);
   const auto vertical = phases(g.H, g.KH, g.sh, g.pt, g.dh), horizontal = phases(g.W, g.KW, g.sw, g.pl, g.dw);
   Window window{0, 0, 0, 0, g.O, g.OH, g.OW};
