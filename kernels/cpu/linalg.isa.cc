@@ -51,6 +51,45 @@ double makeReflector(double* v, int64_t n) {
   return -sign * norm * peak;
 }
 
+/** w [columns] ← Σ u[i]·a[i] over rows of `columns` values that are n apart. */
+void columnSums(const double* a, int64_t n, const double* u, int64_t rows, int64_t columns, double* w) {
+  for (int64_t j = 0; j < columns; j++) w[j] = 0;
+  int64_t i = 0;
+  for (; i + 4 <= rows; i += 4) {  // w is read and written once for four rows
+    const double *r0 = a + i * n, *r1 = r0 + n, *r2 = r1 + n, *r3 = r2 + n, *f = u + i;
+    for (int64_t j = 0; j < columns; j++) w[j] += (f[0] * r0[j] + f[1] * r1[j]) + (f[2] * r2[j] + f[3] * r3[j]);
+  }
+  for (; i < rows; i++) axpy(w, u[i], a + i * n, columns);
+}
+
+/** R rows a[i] ← (a[i] - u[i] wᵀ)(I - v vᵀ), so that w and v are read for several; the first reading subtracts and sums. */
+template <int R>
+void reflectSome(double* a, int64_t n, const double* u, const double* w, const double* v, int64_t columns) {
+  vd sums[R] = {};
+  double rest[R] = {};
+  int64_t j = 0;
+  for (; j + kDoubles <= columns; j += kDoubles) {
+    const vd x = loadd(w + j), y = loadd(v + j);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+      const vd value = loadd(a + r * n + j) - u[r] * x;
+      sums[r] += value * y;
+      stored(a + r * n + j, value);
+    }
+  }
+  for (; j < columns; j++)
+    for (int r = 0; r < R; r++) rest[r] += (a[r * n + j] -= u[r] * w[j]) * v[j];
+  double along[R];
+  for (int r = 0; r < R; r++) along[r] = sum(sums[r]) + rest[r];
+  for (j = 0; j + kDoubles <= columns; j += kDoubles) {
+    const vd y = loadd(v + j);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) stored(a + r * n + j, loadd(a + r * n + j) - along[r] * y);
+  }
+  for (; j < columns; j++)
+    for (int r = 0; r < R; r++) a[r * n + j] -= along[r] * v[j];
+}
+
 }  // namespace
 
 void reflectRows(double* M, int64_t r0, int64_t r1, int64_t n, const double* V, int64_t first, int64_t last, bool backward, int64_t shift,
@@ -86,16 +125,13 @@ void bidiagonalise(double* a, int64_t n, double* d, double* e, double* left, dou
     for (int64_t i = j; i < n; i++) u[i] = a[i * n + j];
     d[j] = makeReflector(u + j, n - j);
     if (rest == 0) break;
-    for (int64_t i = 0; i < rest; i++) w[i] = 0;
-    for (int64_t i = j; i < n; i++) axpy(w, u[i], a + i * n + next, rest);
+    columnSums(a + j * n + next, n, u + j, n - j, rest, w);
     axpy(a + j * n + next, -u[j], w, rest);
     for (int64_t i = 0; i < rest; i++) v[i] = a[j * n + next + i];
     e[j] = makeReflector(v, rest);
-    for (int64_t i = next; i < n; i++) {
-      double* row = a + i * n + next;
-      axpy(row, -u[i], w, rest);
-      axpy(row, -dot(row, v, rest), v, rest);
-    }
+    int64_t i = next;
+    for (; i + 2 <= n; i += 2) reflectSome<2>(a + i * n + next, n, u + i, w, v, rest);
+    if (i < n) reflectSome<1>(a + i * n + next, n, u + i, w, v, rest);
   }
 }
 

@@ -66,18 +66,8 @@ function square(a: Float64Array, n: number): Factors {
   return { Ut, S: d, Vt };
 }
 
-/** What gathers the rotations of one side. */
-type Rotated = Pick<Rotations, 'add' | 'flush'>;
-
-/** Singular values of the upper bidiagonal matrix (d, e), falling. */
-export function singularValues(d: Float64Array, e: Float64Array): Float64Array {
-  const values = d.slice(), nothing = { add: () => undefined, flush: () => undefined };
-  diagonalise(values, e.slice(), nothing, nothing);
-  return values.map(Math.abs).sort().reverse();
-}
-
 /** Diagonalises the upper bidiagonal matrix (d, e) in place; singular values may come out negative and in any order. */
-function diagonalise(d: Float64Array, e: Float64Array, left: Rotated, right: Rotated): void {
+function diagonalise(d: Float64Array, e: Float64Array, left: Rotations, right: Rotations): void {
   for (let high = d.length - 1, steps = 0; high > 0;) {
     let low = high;
     while (low > 0 && !negligible(e[low - 1], Math.abs(d[low - 1]) + Math.abs(d[low]))) low--;
@@ -98,7 +88,7 @@ const MAX_STEPS = 100;
 const negligible = (x: number, scale: number): boolean => Math.abs(x) <= Number.EPSILON * scale || Math.abs(x) < 1e-290;
 
 /** d[high] is zero: rotations of columns move e[high-1] out of the matrix upwards. */
-function chaseUp(d: Float64Array, e: Float64Array, low: number, high: number, right: Rotated): void {
+function chaseUp(d: Float64Array, e: Float64Array, low: number, high: number, right: Rotations): void {
   d[high] = 0;
   let f = e[high - 1];
   e[high - 1] = 0;
@@ -111,7 +101,7 @@ function chaseUp(d: Float64Array, e: Float64Array, low: number, high: number, ri
 }
 
 /** d[zero] is zero: rotations of rows move e[zero] out of the matrix to the right. */
-function chaseRight(d: Float64Array, e: Float64Array, zero: number, high: number, left: Rotated): void {
+function chaseRight(d: Float64Array, e: Float64Array, zero: number, high: number, left: Rotations): void {
   d[zero] = 0;
   let f = e[zero];
   e[zero] = 0;
@@ -124,7 +114,7 @@ function chaseRight(d: Float64Array, e: Float64Array, zero: number, high: number
 }
 
 /** One implicit QR step on rows low … high with the shift from the trailing 2×2 block of BᵀB. */
-function qrStep(d: Float64Array, e: Float64Array, low: number, high: number, left: Rotated, right: Rotated): void {
+function qrStep(d: Float64Array, e: Float64Array, low: number, high: number, left: Rotations, right: Rotations): void {
   const scale = Math.max(Math.abs(d[high]), Math.abs(d[high - 1]), Math.abs(e[high - 1]), Math.abs(d[low]), Math.abs(e[low]));
   const dh = d[high] / scale, dh1 = d[high - 1] / scale, eh = e[high - 1] / scale, dl = d[low] / scale, el = e[low] / scale;
   const b = ((dh1 + dh) * (dh1 - dh) + eh * eh) / 2, c2 = (dh * eh) * (dh * eh);

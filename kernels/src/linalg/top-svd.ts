@@ -1,10 +1,10 @@
 import { Rng } from '../random.js';
 import { bidiagonalise, checkMatrix, matMul, reflectRows, transpose, type Reals } from './dense.js';
 import { qrTransposed } from './qr.js';
-import { ordered, singularValues, svd, truncate, type Factors, type Svd } from './svd.js';
+import { ordered, svd, truncate, type Factors, type Svd } from './svd.js';
 
 /**
- * The first k triplets of svd(a, m, n) at the cost of a bidiagonalisation: the singular values of the bidiagonal B without vectors,
+ * The first k triplets of svd(a, m, n) at the cost of a bidiagonalisation: the singular values of the bidiagonal B by bisection,
  * right vectors by inverse iteration on the Golub–Kahan form [0 Bᵀ; B 0], then the singular value decomposition of A within the space
  * they span (Rayleigh–Ritz), which gives both sides to full precision. @throws RangeError on values that are not finite
  */
@@ -18,9 +18,9 @@ export function topSvd(a: Reals, m: number, n: number, k: number): Svd {
 /** The same for m ≥ n; null where a singular value is so small that its vectors are not told from those of the null space. */
 function tall(a: Reals, m: number, n: number, k: number): Factors | null {
   const { d, e, right } = bidiagonalise(m === n ? Float64Array.from(a) : qrTransposed(transpose(a, m, n), m, n).R, n);
-  const sigma = singularValues(d, e).subarray(0, k);
+  const off = golubKahan(d, e), sigma = largest(off, k);
   if (!(sigma[k - 1] > 1e-10 * sigma[0])) return null;
-  const Vt = rightVectors(d, e, sigma);
+  const Vt = rightVectors(off, sigma);
   reflectRows(Vt, 0, k, n, right, { first: 0, last: n - 1, backward: true, shift: 1 });
   const { Qt: basis } = qrTransposed(Vt, n, k);
   const { Qt, R } = qrTransposed(transpose(matMul(a, transpose(basis, k, n), m, n, k), m, k), m, k);
@@ -33,10 +33,38 @@ const ROUNDS = 3;
 /** Singular values that are closer than this, relative to the largest, share a space: their vectors are kept apart by hand. */
 const CLUSTER = 1e-3;
 
-/** Right singular vectors [k, n] of the bidiagonal (d, e) for the given singular values. */
-function rightVectors(d: Float64Array, e: Float64Array, sigma: Float64Array): Float64Array {
-  const n = d.length, k = sigma.length, Vt = new Float64Array(k * n), found: Float64Array[] = [];
-  const off = Float64Array.from({ length: 2 * n - 1 }, (_, i) => (i % 2 === 0 ? d[i / 2] : e[(i - 1) / 2])); // of the tridiagonal over (v₁, u₁, v₂, u₂, …)
+/** What lies beside the zero diagonal of the tridiagonal over (v₁, u₁, v₂, u₂, …), whose eigenvalues are ± the singular values of the bidiagonal (d, e). */
+function golubKahan(d: Float64Array, e: Float64Array): Float64Array {
+  return Float64Array.from({ length: 2 * d.length - 1 }, (_, i) => (i % 2 === 0 ? d[i / 2] : e[(i - 1) / 2]));
+}
+
+/** The k largest eigenvalues of that tridiagonal, falling, to the last bits: bisection by counts of Sturm's sequence, all k side by side. */
+function largest(off: Float64Array, k: number): Float64Array {
+  const squares = off.map((x) => x * x), bound = off.reduce((most, x, i) => Math.max(most, Math.abs(x) + Math.abs(off[i + 1] ?? 0)), 0);
+  const low = new Float64Array(k), high = new Float64Array(k).fill(bound), q = new Float64Array(k), middle = new Float64Array(k), above = new Int32Array(k);
+  const tiny = bound * 1e-300 || 1e-300;
+  for (let round = 0; round < 60; round++) {
+    for (let j = 0; j < k; j++) q[j] = middle[j] = (low[j] + high[j]) / 2;
+    above.fill(0);
+    for (let i = 0; i < squares.length; i++) {
+      const s = squares[i];
+      for (let j = 0; j < k; j++) {
+        if (q[j] < 0) above[j]++;
+        q[j] = middle[j] - s / (q[j] === 0 ? tiny : q[j]);
+      }
+    }
+    for (let j = 0; j < k; j++) {
+      if (q[j] < 0) above[j]++;
+      if (above[j] > j) low[j] = middle[j];
+      else high[j] = middle[j];
+    }
+  }
+  return high;
+}
+
+/** Right singular vectors [k, n] of the bidiagonal whose Golub–Kahan form has `off` beside its diagonal, for the given singular values. */
+function rightVectors(off: Float64Array, sigma: Float64Array): Float64Array {
+  const n = (off.length + 1) / 2, k = sigma.length, Vt = new Float64Array(k * n), found: Float64Array[] = [];
   const rng = new Rng('topSvd', n, k);
   for (let j = 0; j < k; j++) {
     const near = found.filter((_, i) => sigma[i] - sigma[j] < CLUSTER * sigma[0]);
