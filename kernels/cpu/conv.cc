@@ -1,11 +1,11 @@
-// 2-D convolution in NHWC and its gradients: geometry, packing, padding and threads around the kernels of conv.isa.cc.
+// 2-D convolution in NHWC and its gradient to the input: geometry, packing, padding and threads around the kernels of conv.isa.cc.
 #include "conv.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
-#include "conv-geometry.h"
+#include "conv-window.h"
 #include "winograd-plane.h"
 
 namespace graft {
@@ -13,55 +13,7 @@ namespace {
 
 using Geometry = ConvGeometry;
 
-/** A zero-bordered window of images: rows and columns of the window before the image begins, and its size. */
-struct Window {
-  int64_t top, left, rows, columns, channels, imageRows, imageColumns;
-  bool inPlace() const { return top == 0 && left == 0 && rows <= imageRows && columns <= imageColumns; }
-  int64_t floats() const { return inPlace() ? 0 : rows * columns * channels; }
-  int64_t rowStep() const { return (inPlace() ? imageColumns : columns) * channels; }
-
-  /** Rows [begin, end) of the window on `image`, in `space` (floats()) unless they can be read where they are; returns its row 0. */
-  const float* view(const float* image, int64_t begin, int64_t end, float* space) const {
-    if (inPlace()) return image;
-    const int64_t from = std::max<int64_t>(0, -left), to = std::min(imageColumns, columns - left);
-    const int64_t before = (from + left) * channels, inside = std::max<int64_t>(0, to - from) * channels;
-    for (int64_t r = begin; r < end; r++) {
-      float* row = space + r * columns * channels;
-      const int64_t y = r - top;
-      if (y < 0 || y >= imageRows || inside == 0) {
-        std::memset(row, 0, size_t(columns * channels) * 4);
-        continue;
-      }
-      std::memset(row, 0, size_t(before) * 4);
-      std::memcpy(row + before, image + (y * imageColumns + from) * channels, size_t(inside) * 4);
-      std::memset(row + before + inside, 0, size_t(columns * channels - before - inside) * 4);
-    }
-    return space;
-  }
-};
-
-Window inputWindow(const Geometry& g) {
-  return {g.pt, g.pl, (g.OH - 1) * g.sh + (g.KH - 1) * g.dh + 1, (g.OW - 1) * g.sw + (g.KW - 1) * g.dw + 1, g.C, g.H, g.W};
-}
-
-/** What one output pixel reads of a window: offsets of runs of consecutive floats. */
-struct Taps {
-  std::vector<int64_t> offsets;
-  int64_t run;
-};
-
-/** In the forward direction a whole row of the filter is one run, unless dilation or groups tear it apart. */
-Taps forwardTaps(const Geometry& g, const Window& window) {
-  const bool whole = g.G == 1 && g.dw == 1;
-  Taps taps{{}, whole ? g.KW * g.C : g.cg()};
-  for (int64_t kh = 0; kh < g.KH; kh++)
-    for (int64_t kw = 0; kw < (whole ? 1 : g.KW); kw++) taps.offsets.push_back(kh * g.dh * window.rowStep() + kw * g.dw * g.C);
-  return taps;
-}
-
 using Packed = std::shared_ptr<float>;
-
-int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 /** A packed filter kept with its buffer, and what it was packed for. */
 struct KeptFilter {
@@ -115,6 +67,17 @@ void packForward(const Geometry& g, const float* w, float* out) {
 
 int64_t packedForwardFloats(const Geometry& g) {
   return g.depthwise() ? g.KH * g.KW * g.C : g.G * roundUp(g.og(), convPanel()) * g.KH * g.KW * g.cg();
+}
+
+/** For `taps` of the filter: those that some input pixel is read through. */
+int64_t packedBackwardFloats(const Geometry& g, int64_t taps) {
+  return g.depthwise() ? taps * g.C : g.G * roundUp(g.cg(), convPanel()) * taps * g.og();
+}
+
+/** Floats of a filter as a direction reads it: as it is laid out for tiles, or for rows of pixels. */
+int64_t filterFloats(const Geometry& g, int direction, bool frozen) {
+  if (const WinogradPlane plane = direction == 0 ? forwardPlane(g) : gradientPlane(g); plane.pays(frozen)) return plane.filterFloats();
+  return direction == 0 ? packedForwardFloats(g) : packedBackwardFloats(g, g.KH * g.KW);
 }
 
 /** Small images are taken several at a time, so that a panel of a large filter is used more than once while it is in cache. */
@@ -272,11 +235,10 @@ void inputGradient(Geometry g, const float* dy, Buffer& w, float* dx) {
       pairs.push_back(std::move(pair));
     }
   const int64_t P = convPanel(), panels = roundUp(g.cg(), P) / P;
-  const int64_t floats = g.depthwise() ? nTaps * g.C : g.G * panels * nTaps * g.og() * P;
   std::vector<int64_t> key = g.filterKey();
   for (const PhasePair& pair : pairs) key.push_back(pair.firstTap);
   for (const int64_t n : {g.sh, g.sw, g.pt, g.pl, g.dh, g.dw}) key.push_back(n);
-  const Packed filter = packed(w, 1, key, floats, [&](const float* from, float* to) { packBackward(g, pairs, from, to); });
+  const Packed filter = packed(w, 1, key, packedBackwardFloats(g, nTaps), [&](const float* from, float* to) { packBackward(g, pairs, from, to); });
   const int64_t images = imagesPerUnit(g.B, g.OH * g.OW * g.O);
   parallelFor((g.B + images - 1) / images, 1, [&](int64_t begin, int64_t end) {
     Scratch own;
@@ -304,66 +266,6 @@ void inputGradient(Geometry g, const float* dy, Buffer& w, float* dx) {
   });
 }
 
-/** Output rows that are summed while input and gradient stay in cache. */
-int64_t stripRows(const Geometry& g) { return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, g.OW * (g.sh * g.sw * g.cg() + std::min<int64_t>(g.og(), convPanel())))); }
-
-void filterGradient(const Geometry& g, const float* x, const float* dy, float* dw) {
-  const Window window = inputWindow(g);
-  const Taps taps = forwardTaps(g, window);
-  const auto nTaps = int64_t(taps.offsets.size());
-  const bool depthwise = g.depthwise();
-  const int64_t P = depthwise ? g.C : convPanel(), panels = depthwise ? 1 : roundUp(g.og(), P) / P, depth = depthwise ? nTaps : nTaps * taps.run;
-  const int64_t groups = depthwise ? 1 : g.G, columns = groups * panels, partial = columns * depth * P;
-  // Images are summed in fixed blocks, so that the result does not depend on the number of threads.
-  const int64_t blocks = std::min(g.B, std::max<int64_t>(1, std::min<int64_t>(16, (4 << 20) / partial)));
-  Scratch scratch;
-  float* sums = scratch.floats(blocks * partial);
-  parallelFor(blocks * columns, 1, [&](int64_t begin, int64_t end) {
-    Scratch own;
-    float* space = own.floats(window.floats());
-    float* wide = own.floats(depthwise ? 0 : g.OH * g.OW * P);
-    for (int64_t job = begin; job < end; job++) {
-      const int64_t block = job / columns, j = job % columns, group = j / panels, column = j % panels * P;
-      const int64_t cols = depthwise ? g.C : std::min(P, g.og() - column);
-      float* out = sums + job * depth * P;
-      std::memset(out, 0, size_t(depth * P) * 4);
-      for (int64_t b = g.B * block / blocks; b < g.B * (block + 1) / blocks; b++) {
-        const float* image = window.view(x + b * g.H * g.W * g.C, 0, window.rows, space) + group * (depthwise ? 0 : g.cg());
-        const float* gradient = dy + b * g.OH * g.OW * g.O + group * (depthwise ? 0 : g.og()) + column;
-        int64_t step = g.O;
-        if (!depthwise && cols % vectorLanes()) {  // whole vectors are read
-          for (int64_t p = 0; p < g.OH * g.OW; p++) {
-            std::memcpy(wide + p * P, gradient + p * g.O, size_t(cols) * 4);
-            std::memset(wide + p * P + cols, 0, size_t(P - cols) * 4);
-          }
-          gradient = wide;
-          step = P;
-        }
-        for (int64_t r = 0, strip = stripRows(g); r < g.OH; r += strip)
-          for (int64_t t = 0; t < nTaps; t++) {
-            const float* from = image + r * g.sh * window.rowStep() + taps.offsets[size_t(t)];
-            const float* with = gradient + r * g.OW * step;
-            const int64_t rows = std::min(strip, g.OH - r);
-            if (depthwise) depthwiseFilter(from, g.sh * window.rowStep(), g.sw * g.C, with, g.OW * step, step, rows, g.OW, g.C, out + t * P);
-            else convFilter(from, g.sh * window.rowStep(), g.sw * g.C, with, g.OW * step, step, rows, g.OW, taps.run, cols, out + t * taps.run * P);
-          }
-      }
-    }
-  });
-  parallelFor(columns * depth, 256, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; row++) {
-      const int64_t j = row / depth, k = row % depth, tap = depthwise ? k : k / g.cg(), i = depthwise ? 0 : k % g.cg();
-      const int64_t first = depthwise ? 0 : j / panels * g.og() + j % panels * P;
-      const int64_t cols = depthwise ? g.C : std::min(P, g.og() - j % panels * P);
-      for (int64_t o = 0; o < cols; o++) {
-        float sum = 0;
-        for (int64_t block = 0; block < blocks; block++) sum += sums[block * partial + row * P + o];
-        dw[g.weightAt(first + o, i, tap / g.KW, tap % g.KW)] = sum;
-      }
-    }
-  });
-}
-
 }  // namespace
 }  // namespace graft
 
@@ -387,11 +289,8 @@ GRAFT_EXPORT(convInputGradient) {
   inputGradient(g, dy, args.buffer(1), args.outF32(2, g.inputs()));
 }
 
-/** convFilterGradient(x, dy, dFilter, geometry) */
-GRAFT_EXPORT(convFilterGradient) {
+/** convFilterBytes(geometry, gradient, frozen): what a copy of the filter takes that one direction reads. */
+GRAFT_EXPORT(convFilterBytes) {
   using namespace graft;
-  Scratch scratch;
-  const Geometry g(args.ints(3));
-  const float* x = args.f32(0, scratch, g.inputs());
-  filterGradient(g, x, args.f32(1, scratch, g.outputs()), args.outF32(2, g.weights()));
+  args.returns(double(4 * filterFloats(Geometry(args.ints(0)), args.flag(1) ? 1 : 0, args.flag(2))));
 }

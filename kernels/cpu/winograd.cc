@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "conv-window.h"
 #include "conv.h"
 
 namespace graft {
 namespace {
-
-int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 /** What `tiles` tiles take between the transforms: [point, tile, channel] of the input and of the output. */
 struct Points {

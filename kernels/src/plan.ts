@@ -77,9 +77,9 @@ function planCpu(addon: Native | null, precision: 'f32' | 'bf16'): Planned {
     m.packed += bytes;
   };
   const half = precision === 'bf16', panel = PANELS[addon?.isa() ?? 0], whole = (n: number): number => Math.ceil(n / panel) * panel;
-  /** A filter for so many channels: a mapped one's copy is kept, another's is made for the call alone. */
-  const filter = (handle: NativeArgument, way: string, channels: number): number => {
-    const { mapped, count } = blocks.get(handle as number)!, bytes = 4 * count / channels * whole(channels);
+  /** A filter of one direction: a mapped one's copy is kept, another's is made for the call alone. */
+  const filter = (handle: NativeArgument, way: string, geometry: NativeArgument): number => {
+    const { mapped, count } = blocks.get(handle as number)!, bytes = addon ? Number(addon.convFilterBytes(geometry, way === 'gradient', mapped)) : 4 * count;
     if (mapped) keep(handle, way, bytes);
     else m.peak = Math.max(m.peak, m.live + classBytes(bytes));
     return 0;
@@ -109,8 +109,8 @@ function planCpu(addon: Native | null, precision: 'f32' | 'bf16'): Planned {
       if (half || Number(rows) > FEW_ROWS) keep(b, `${transposed}`, width * units * 4);
       return 0;
     },
-    convForward: (_x, w, _b, _y, geometry) => filter(w, 'convolution', (geometry as number[])[8]),
-    convInputGradient: (_dy, w, _dx, geometry) => filter(w, 'its gradient', (geometry as number[])[3]),
+    convForward: (_x, w, _b, _y, geometry) => filter(w, 'forward', geometry),
+    convInputGradient: (_dy, w, _dx, geometry) => filter(w, 'gradient', geometry),
   };
   // Decompositions and the like work on arrays, and numbers are numbers.
   const REAL = /^(isa|threads|unaryOp|binaryOp|reflectRows|rotateRows|bidiagonalise|tridiagonalise|doubleMatMul)$/;

@@ -1,6 +1,10 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { conv2d, tf, type ConvOptions, type Tensor1D, type Tensor4D } from '../src/index.js';
-import { agrees, BACKEND, gradientHolds, random, skip, start } from './against.js';
+import { conv2d, openMapped, tf, type ConvOptions, type Tensor1D, type Tensor4D } from '../src/index.js';
+import { agrees, BACKEND, gradientHolds, NAME, random, skip, start } from './against.js';
 
 before(start);
 
@@ -48,6 +52,48 @@ test('its gradients equal those of the reference', { skip }, () => {
       return tf.grads(run(c) as (...t: tf.Tensor[]) => tf.Tensor)(t, tf.tensor(random(y.shape).values, y.shape));
     };
     agrees(`gradients of ${JSON.stringify(c)}`, gradients, inputs(c), { tolerance: 1e-4 });
+  }
+});
+
+/** Enough 3 × 3 tiles that they are transformed (winograd.h): whole and cut tiles, every border, several panels of channels, channels that fill no vector. */
+const TILED: Case[] = [
+  { x: [16, 16, 16, 16], w: [16, 16, 3, 3], padding: 1 },
+  { x: [17, 15, 18, 20], w: [37, 20, 3, 3], padding: 1, bias: true },
+  { x: [33, 14, 11, 13], w: [12, 13, 3, 3] },
+  { x: [40, 7, 7, 48], w: [70, 48, 3, 3], padding: 2, bias: true },
+  { x: [70, 6, 5, 12], w: [16, 12, 3, 3], padding: 3 },
+];
+
+test('transformed tiles equal the reference, and so does the gradient to the input', { skip }, () => {
+  for (const c of TILED) {
+    const both = (x: tf.Tensor, w: tf.Tensor, b?: tf.Tensor): tf.Tensor[] => {
+      const f = (x: tf.Tensor): Tensor4D => run(c)(x, w, b), y = f(x);
+      return [y, tf.grad(f)(x, tf.tensor(random(y.shape).values, y.shape))];
+    };
+    agrees(JSON.stringify(c), both as (...t: tf.Tensor[]) => tf.Tensor[], inputs(c), { tolerance: 5e-5 });
+  }
+});
+
+test('a frozen filter is transformed once, for few tiles already, and gives the same', { skip: skip || (NAME === 'cuda' && 'kept for graft-cpu') }, () => {
+  tf.setBackend(BACKEND);
+  const folder = mkdtempSync(join(tmpdir(), 'graft-conv-')), path = join(folder, 'w');
+  try {
+    for (const { x, w, padding = 0 } of TILED.filter((c) => !c.bias)) {
+      const filter = random(w, 'float32', 0.3), images = tf.tensor4d(random([4, ...x.slice(1)]).values, [4, x[1], x[2], x[3]]);
+      writeFileSync(path, Float32Array.from(filter.values));
+      const file = openMapped(path), frozen = file.tensor(0, w, 'F32') as Tensor4D;
+      const [kept, plain] = [frozen, tf.tensor4d(filter.values, frozen.shape)].map((f) => {
+        const conv = (x: tf.Tensor): Tensor4D => conv2d(x as Tensor4D, f, null, { padding }), y = conv(images);
+        const results = [y, tf.grad(conv)(images, tf.onesLike(y))].map((t) => [...t.dataSync()]);
+        assert.deepEqual([...conv(images).dataSync()], results[0]);
+        return results;
+      });
+      kept.forEach((values, i) => values.forEach((v, k) => assert.ok(Math.abs(v - plain[i][k]) <= 5e-5 * (1 + Math.abs(v)), `${w}: ${v} is not ${plain[i][k]}`)));
+      frozen.dispose();
+      file.close();
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 
