@@ -136,10 +136,10 @@ static void fewColumns(const Operand& a, const Operand& b, int64_t m, int64_t n,
   parallelFor(m, 4 * mr, [&](int64_t begin, int64_t end) { thin(x, begin, end, 0, n); });
 }
 
-/** At most kThin rows of A, and B as it lies. */
+/** At most kThin rows of A, or a small product, and B as it lies. */
 static void thinRows(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
   const Thin x{static_cast<const float*>(a.data), a.rowStride, a.columnStride, static_cast<const float*>(b.data), b.rowStride, k, c, n, 1, e.alpha, e.add, e.bias, 0, 1};
-  parallelFor(n, 64, [&](int64_t begin, int64_t end) { thin(x, 0, m, begin, end); });
+  parallelFor(n, n > 64 ? 64 : 32, [&](int64_t begin, int64_t end) { thin(x, 0, m, begin, end); });
 }
 
 /** The same the other way round: Cᵀ = Bᵀ Aᵀ, of at most kThin columns of B, where A is stored transposed. */
@@ -148,13 +148,34 @@ static void thinColumns(const Operand& a, const Operand& b, int64_t m, int64_t n
   parallelFor(m, 64, [&](int64_t begin, int64_t end) { thin(x, 0, n, begin, end); });
 }
 
-/** How a product is computed that has few rows or columns and is deep enough for it to matter; null for all others. */
+/** A as it lies; the columns of B are packed a panel at a time by whoever multiplies them. */
+static void byPanels(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, float* c, const Epilogue& e) {
+  int mr, nr;
+  gemmTile(&mr, &nr);
+  parallelFor(n, nr, [&](int64_t begin, int64_t end) {
+    Scratch own;
+    float* panel = own.floats(nr * k);
+    for (int64_t j = begin; j < end; j += nr) {
+      const int64_t cols = std::min<int64_t>(nr, end - j);
+      gemmPack(false, at(b, 0, j), int(b.storage), b.columnStride, b.rowStride, cols, k, nr, reinterpret_cast<Unit*>(panel));
+      const Thin x{static_cast<const float*>(a.data), a.rowStride, a.columnStride, panel, nr, k, c + j, n, 1, e.alpha, e.add ? e.add + j : nullptr, e.bias ? e.bias + j : nullptr, 0, 1};
+      thin(x, 0, m, 0, cols);
+    }
+  });
+}
+
+/** Multiplications in all that take less time than packing both operands. */
+static constexpr int64_t kSmall = 256 * 256 * 256;
+
+/** How a product is computed that has few rows or columns, or is small, and is deep enough for it to matter; null for all others. */
 static auto thinWay(const Operand& a, const Operand& b, int64_t m, int64_t n, int64_t k, const Epilogue& e) -> decltype(&thinRows) {
   constexpr int64_t kWhole = 64;  // what is read in place comes in whole vectors
   if (e.half || a.storage != Storage::F32 || b.storage != Storage::F32 || e.activation >= 0 || e.before || k < 64) return nullptr;
+  const bool small = m * n * k <= kSmall;
   if (n <= kThin && m > 2 * kThin && a.columnStride == 1) return fewColumns;
-  if (m <= kThin && b.columnStride == 1 && n % kWhole == 0) return thinRows;
+  if ((m <= kThin || small) && b.columnStride == 1 && n % kWhole == 0) return thinRows;
   if (n <= kThin && a.rowStride == 1 && m % kWhole == 0) return thinColumns;
+  if (small && m > kThin && n > kThin) return byPanels;
   return nullptr;
 }
 

@@ -16,6 +16,13 @@ struct Tile {
     multiply<R, V>(x.a + i * x.ar + p * x.ap, x.ar, x.ap, x.b + p * x.bp + j, x.bp, depth, acc);
     const float* add = p == 0 ? x.add : x.c;
     const float* bias = p + depth == x.k ? x.bias : nullptr;
+    if (!add && !bias && x.cj == 1 && columns == V * kLanes) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++) store(x.c + (i + r) * x.ci + j + v * kLanes, acc[r][v] * x.alpha);
+      return;
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
       float sums[V * kLanes];

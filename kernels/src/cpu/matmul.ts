@@ -49,8 +49,11 @@ function outerInner(shape: number[], swapped: boolean): [number, number] {
   return swapped ? [cols, rows] : [rows, cols];
 }
 
+const ONE_PAIR = new Int32Array(2);
+
 /** For each output matrix the number of the matrix of a and of b it comes from. */
 function pairs(a: number[], b: number[], batch: number[]): Int32Array {
+  if (batch.length === 0) return ONE_PAIR;
   const out = new Int32Array(2 * tf.util.sizeFromShape(batch));
   const locate = (shape: number[], i: number): number => {
     let at = 0;
