@@ -9,6 +9,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { processWorks, secondsOf, type ProcessWork } from './processes.js';
 import { median, Side } from './side.js';
@@ -55,7 +56,7 @@ const SQUARE = [64, 128, 256, 512, 1024, 2048, 4096].map((n) => [n, n, n]);
 const LAYERS = [[4096, 384, 384], [4096, 384, 1536], [4096, 1536, 384], [1024, 768, 768], [1024, 768, 3072], [1024, 3072, 768], [1576, 768, 768], [1576, 768, 3072], [1576, 3072, 768]];
 const WAYS = [[false, false], [false, true], [true, false], [true, true]];
 const product = ([m, k, n]: number[], more: { ta?: boolean; tb?: boolean; frozen?: boolean; precision?: 'bf16' }) => (): Work => ({
-  name: `product ${m}×${k}×${n} ${more.precision ?? `${more.ta ? 't' : 'n'}${more.tb ? 't' : 'n'}`}`, kind: 'product', m, k, n, ...more, flop: 2 * m * k * n, times: Math.ceil(1e9 / (2 * m * k * n)),
+  name: `product ${m}×${k}×${n} ${more.precision ?? `${more.ta ? 't' : 'n'}${more.tb ? 't' : 'n'}`}`, kind: 'product', m, k, n, ...more, flop: 2 * m * k * n, times: Math.ceil(2e9 / (2 * m * k * n)),
 });
 const products = [
   ...[...SQUARE, ...LAYERS].flatMap((size) => WAYS.map(([ta, tb]) => product(size, { ta, tb }))),
@@ -98,6 +99,9 @@ const PARTS: Record<string, (() => Work | ProcessWork)[]> = {
 
 interface Result { name: string; seconds: Record<string, number>; gflops?: number; ratio: Record<string, number>; memory?: Record<string, number> }
 
+/** Milliseconds after which the threads of a side that has run no longer wait for work with a processor of their own (OpenBLAS: 2²⁶ cycles). */
+const SETTLED = 60;
+
 /** Bytes that the side `copy` moves, for work that reads some at least. */
 const COPIED = 1 << 28;
 
@@ -106,7 +110,12 @@ async function measure(work: Work): Promise<Result> {
   const sides = names.map((n) => SIDES[n]());
   for (const [i, side] of sides.entries()) await side.open(names[i] === 'copy' ? { name: 'copy', kind: 'copy', bytes: COPIED } : work);
   const times = names.map((): number[] => []), once = work.kind === 'product' ? 1 / work.times : 1;
-  for (let r = 0; r < RUNS; r++) for (const [i, side] of sides.entries()) times[i].push(await side.seconds() * (names[i] === 'copy' ? work.bytes! / COPIED : once));
+  for (let r = 0; r < RUNS; r++) {
+    for (const [i, side] of sides.entries()) {
+      await setTimeout(SETTLED);
+      times[i].push(await side.seconds() * (names[i] === 'copy' ? work.bytes! / COPIED : once));
+    }
+  }
   const memory = work.kind === 'product' ? undefined : Object.fromEntries(await Promise.all(sides.map(async (s, i): Promise<[string, number]> => [names[i], await s.bytes()])));
   sides.forEach((s) => s.close());
   const { seconds, ratio } = summary(names, times);
