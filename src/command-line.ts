@@ -25,9 +25,15 @@ export async function chosenEntries(command: Command, argv: readonly string[], l
     if (name === undefined || name === null) continue;
     const names = await choice.names();
     if (names.includes(String(name))) chosen.push(await choice.load(String(name)));
-    else if (!lenient) throw usageError(`unknown ${kebab(choice.option)} '${String(name)}': one of ${names.join(', ')}`);
+    else if (!lenient) throw usageError(`unknown ${kebab(choice.option)} '${String(name)}': one of ${names.join(', ')}${await takenElsewhere(String(name))}`);
   }
   return chosen;
+}
+
+/** Where a method goes that this command does not take: pissa is one of svd-init. */
+async function takenElsewhere(name: string): Promise<string> {
+  const others = (await (await import('./catalogue.js')).listMethods()).filter((m) => m.name === name).map((m) => `graft ${m.command} --${m.option} ${name}`);
+  return others.length > 0 ? `; there is ${others.join(', ')}` : '';
 }
 
 /** The value of a choice, found before the whole line can be parsed. */

@@ -12,6 +12,7 @@ const CASES: [string, string[], number, RegExp][] = [
   ['a number out of range', ['eval', '--batch-size', '0'], 64, /--batch-size 0 is out of range/],
   ['a choice that is none', ['eval', '--backend', 'abacus'], 64, /abacus/],
   ['a method that is none', ['init-adapter', '-m', 'x', '--method', 'nope'], 64, /unknown method 'nope': one of/],
+  ['a method of another command', ['init-adapter', '-m', 'x', '--method', 'pissa'], 64, /unknown method 'pissa': one of .*; there is graft svd-init --method pissa$/m],
   ['a method that is none, though objects have one of the name', ['tta', '-m', 'x', '--method', 'constructor'], 64, /unknown method 'constructor': one of/],
   ['a picture that is none', ['plot', 'toString', 'x'], 64, /unknown picture 'toString': one of curves/],
   ['an operand too many', ['eval', 'x'], 64, /unexpected operand 'x'/],
