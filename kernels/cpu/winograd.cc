@@ -10,6 +10,8 @@
 namespace graft {
 namespace {
 
+bool hasForm(const ConvGeometry& g) { return g.KH == 3 && g.KW == 3 && g.sh == 1 && g.sw == 1 && g.dh == 1 && g.dw == 1 && g.G == 1; }
+
 /** What `tiles` tiles take between the transforms: [point, tile, channel] of the input and of the output. */
 struct Points {
   int64_t inRow, outRow, inStep, outStep;
@@ -61,12 +63,6 @@ void outputTiles(const WinogradPlane& p, const float* m, const float* bias, int6
 int64_t WinogradPlane::filterFloats() const { return kTilePoints * roundUp(O, convPanel()) * C; }
 
 bool WinogradPlane::pays(bool frozen) const { return B > 0 && C >= 12 && O >= 12 && tiles() >= (frozen ? 32 : 256); }
-
-namespace {
-
-bool hasForm(const ConvGeometry& g) { return g.KH == 3 && g.KW == 3 && g.sh == 1 && g.sw == 1 && g.dh == 1 && g.dw == 1 && g.G == 1; }
-
-}  // namespace
 
 WinogradPlane forwardPlane(const ConvGeometry& g) { return {hasForm(g) ? g.B : 0, g.H, g.W, g.C, g.OH, g.OW, g.O, g.pt, g.pl}; }
 
