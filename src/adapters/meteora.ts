@@ -66,11 +66,13 @@ const meteora: Method<MeteoraConfig> = {
   },
 
   tokenwise: true,
+  gated: ({ names }) => names,
   change(call, p, config) {
     const { site, x, pass } = call, [N, r] = [config.names.length, config.rank];
     const z = linear(x, p.meteora_gate as Tensor2D);
     if (pass.train && config.gateLoss > 0) pass.notes.set(`${NOTE} ${site.name}`, z);
     const w = gateWeights(tf.reshape(z, [-1, N]) as Tensor2D, config);
+    pass.gates?.(site, tf.reshape(w, [...x.shape.slice(0, -1), N]));
     const read = tf.reshape(linear(dropped(call, config.dropout), p.meteora_A as Tensor2D), [-1, N, r]);
     const chosen = tf.reshape(tf.mul(read, tf.expandDims(w, -1)), [...x.shape.slice(0, -1), N * r]);
     return tf.add(call.base(x), linear(chosen, p.meteora_B as Tensor2D));

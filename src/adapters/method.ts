@@ -114,7 +114,7 @@ export interface Context {
  * - routed: `change` mixing with `call.pass.route`; side networks: `taps` and `change` at the logits site;
  * - growing, pruning, momentum: `afterBackward` and `afterStep` with setParam and buffers;
  * - pixel prompts and norm statistics: `change` at pixels and norm sites;
- * - gated: `change` leaves the logits of its gates in `call.pass.notes`, where `auxiliary` finds them;
+ * - gated: `change` leaves the logits of its gates in `call.pass.notes`, where `auxiliary` finds them, and tells their weights to `call.pass.gates`;
  * - distilled from the frozen model: `auxiliary`, which sees the blocks of both;
  * - full, bias and head tuning: `replaced` alone.
  */
@@ -153,6 +153,8 @@ export interface Method<C extends OptionValues = OptionValues> {
   positionOffset?(config: C): number;
   /** `change` treats every token alone, whichever row it is in: padding may then be left out, and tokens come as [1, N, d]. */
   tokenwise?: boolean;
+  /** What the method's gates choose from for every token, in the order of their weights. */
+  gated?(config: C): readonly string[];
   /** The outputs of all blocks are recorded in `pass.taps`. */
   taps?: boolean;
   /** Added to the training loss (scalar). */

@@ -19,6 +19,7 @@ const command: Command = {
     samples: { type: 'number', metavar: 'N', describe: 'responses or images for each prompt, a row each', default: 1, min: 1 },
     stop: { type: 'string', metavar: 'TEXT', describe: 'ends a response, which is cut before it; repeatable', array: true },
     template: { type: 'string', choices: Object.keys(TEMPLATES), describe: 'how columns become a prompt', default: 'plain' },
+    report: { type: 'string', choices: ['gates'], describe: 'gates: a column of that name, with what a MeteoRA graft chose for every token of the response: its text, the adapter that weighs most, and the weights of all in the mean of the modules' },
     maxLength: { type: 'number', metavar: 'N', describe: 'longest prompt in tokens; default: what the model leaves room for', min: 1 },
     ...PROCESSOR_OPTIONS,
     ...common('batchSize', 'log'),

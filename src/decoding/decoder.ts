@@ -3,6 +3,7 @@ import { disposeBatch, padBatch } from '../data/encode.js';
 import { GraftError } from '../errors.js';
 import { unsoundWeight } from '../finite.js';
 import type { Batch } from '../models/model.js';
+import type { ForwardOptions } from '../models/forward.js';
 import type { Pass } from '../models/site.js';
 import type { Runtime } from '../runtime.js';
 import { KeyValueCache } from './cache.js';
@@ -17,8 +18,9 @@ export class Decoder {
   private owners: number[];
   readonly counts: Counts = { passes: 0, tokens: 0 };
 
-  /** @param reserve most tokens that will follow a prompt @param route what routed methods choose by, for each prompt */
-  constructor(private readonly runtime: Runtime, private readonly prompts: readonly (readonly number[])[], reserve: number, private readonly route: Pass['route']) {
+  /** @param reserve most tokens that will follow a prompt @param route what routed methods choose by, for each prompt @param gates see ForwardOptions */
+  constructor(private readonly runtime: Runtime, private readonly prompts: readonly (readonly number[])[], reserve: number, private readonly route: Pass['route'],
+    private readonly gates?: ForwardOptions['gates']) {
     this.cache = new KeyValueCache(prompts.length, reserve);
     this.owners = prompts.map((_, i) => i);
   }
@@ -70,7 +72,7 @@ export class Decoder {
     const T = inputs.ids.shape[1];
     const route = Object.fromEntries(Object.entries(this.route).map(([key, values]) => [key, this.owners.map((o) => values[o])]));
     const result = scoped(() => {
-      const logits = this.runtime.logits(inputs as Batch, { past: this.cache, route }, Int32Array.from(texts, (ids, b) => b * T + ids.length - 1));
+      const logits = this.runtime.logits(inputs as Batch, { past: this.cache, route, gates: this.gates }, Int32Array.from(texts, (ids, b) => b * T + ids.length - 1));
       return use(tf.reshape(logits, [texts.length, logits.shape.at(-1)!]) as Tensor2D);
     });
     this.cache.commit();

@@ -53,7 +53,8 @@ function grow(decoder: Decoder, searches: readonly Search[]): void {
 
 const same = (a: Sampling | null | undefined, b: Sampling): boolean => !!a && (['temperature', 'topK', 'topP', 'minP', 'typical'] as const).every((key) => a[key] === b[key]);
 
-function routeOf(tasks: readonly Task[]): Pass['route'] {
+/** What routed methods choose by; only what all tasks say. */
+export function routeOf(tasks: readonly Task[]): Pass['route'] {
   const keys = (['task', 'domain'] as const).filter((key) => tasks.every((t) => t[key] !== undefined));
   return Object.fromEntries(keys.map((key) => [key, tasks.map((t) => t[key]!)]));
 }

@@ -1,4 +1,4 @@
-import { Field, Float64, Int32, Schema, Utf8, vectorFromArray, type DataType, type RecordBatch } from 'apache-arrow';
+import { Field, Float32, Float64, Int32, List, Schema, Struct, Utf8, vectorFromArray, type DataType, type RecordBatch } from 'apache-arrow';
 import { Rng } from '@graft/kernels';
 import type { Arguments } from '../commands/command.js';
 import { startCompute } from '../compute.js';
@@ -16,26 +16,30 @@ import { counted } from '../progress.js';
 import { openRuntime, type Runtime } from '../runtime.js';
 import { EventLog } from '../training/log.js';
 import { endTokens, stopping } from './ending.js';
+import { gateNames, gatesOf, type Gated } from './gates.js';
 import { generate, type Task } from './generate.js';
 import type { DecodingMethod, Finished } from './method.js';
 import { processors, type ProcessorConfig } from './processors.js';
 import { loadDecoding } from './registry.js';
 
 /** Columns that `generate` adds. */
-const ADDED: Record<string, () => DataType> = { response: () => new Utf8(), sample: () => new Int32(), score: () => new Float64(), tokens: () => new Int32(), finish: () => new Utf8() };
+type Added = Record<string, () => DataType>;
+const ADDED: Added = { response: () => new Utf8(), sample: () => new Int32(), score: () => new Float64(), tokens: () => new Int32(), finish: () => new Utf8() };
 
 /** `graft generate`: prompts in, their rows with responses out, a batch at a time. */
 export async function runGenerate(args: Arguments): Promise<void> {
   if (!args.model) throw usageError('--model is missing: the checkpoint to generate with');
   await startCompute(args);
   const runtime = await openRuntime({ model: args.model, grafts: await Promise.all((args.graft as string[]).map(readGraft)) });
+  const gates = args.report === 'gates' ? gateNames(runtime) : null;
   if (runtime.head?.task === 'diffusion') return (await import('../diffusion/run.js')).generateImages(args, runtime);
   if (runtime.head?.task !== 'clm') throw usageError(`${args.model}: this is no causal language model and no diffusion model; generate needs one`);
   const method = await loadDecoding(args.method);
   const table = await openTable(args.data ?? '-', { columns: args.columns });
   const template = TEMPLATES[args.template];
   table.requireColumns(template.columns.filter((c) => c !== 'response'));
-  const schema = new Schema([...kept(table.schema), ...Object.entries(ADDED).map(([name, type]) => new Field(name, type(), false))], table.schema.metadata);
+  const added = { ...ADDED, ...(gates && { gates: () => gatesType(gates) }) };
+  const schema = new Schema([...kept(table.schema, added), ...Object.entries(added).map(([name, type]) => new Field(name, type(), false))], table.schema.metadata);
   const log = await EventLog.open(args.log);
   await writeOutput(args.output, async (out) => {
     const writer = new ArrowWriter(out, schema);
@@ -45,7 +49,7 @@ export async function runGenerate(args: Arguments): Promise<void> {
       const tasks = rows.map((row, i) => taskOf(row, `${table.name}: row ${n + i + 1}`, n + i, { args, runtime, method, prompt: template.prompt(row) }));
       const { texts, counts } = generate(runtime, tasks, args.maxNew);
       log.write({ event: 'batch', prompts: rows.length, ...counts, generated: texts.flat().reduce((sum, t) => sum + t.ids.length - t.prompt, 0) });
-      await writer.write(withResponses(schema, batch, texts, runtime.tokenizer, args.stop));
+      await writer.write(withResponses(schema, batch, texts, { added, tokenizer: runtime.tokenizer, stops: args.stop, gates: gates && gatesOf(runtime, tasks, texts) }));
       n += rows.length;
     }
     await writer.close();
@@ -54,8 +58,14 @@ export async function runGenerate(args: Arguments): Promise<void> {
   runtime.dispose();
 }
 
+/** What `--report gates` adds: a Gated for each token. */
+const gatesType = (names: readonly string[]): DataType => {
+  const text = (name: string): Field => new Field(name, new Utf8(), false);
+  return new List(new Field('item', new Struct([text('token'), text('adapter'), new Field('weights', new Struct(names.map((n) => new Field(n, new Float32(), false))), false)]), false));
+};
+
 /** Columns of the input that stay. */
-const kept = (schema: Schema): Field[] => schema.fields.filter((f) => !Object.hasOwn(ADDED, f.name));
+const kept = (schema: Schema, added: Added): Field[] => schema.fields.filter((f) => !Object.hasOwn(added, f.name));
 
 interface Given { args: Arguments; runtime: Runtime; method: DecodingMethod; prompt: string }
 
@@ -74,12 +84,12 @@ function taskOf(row: Row, where: string, index: number, { args, runtime, method,
 }
 
 /** The batch's rows, each as often as it has texts, with what was generated. */
-function withResponses(schema: Schema, batch: RecordBatch, texts: readonly Finished[][], tokenizer: Tokenizer, stops: readonly string[]): RecordBatch {
+function withResponses(schema: Schema, batch: RecordBatch, texts: readonly Finished[][], { added, tokenizer, stops, gates }: { added: Added; tokenizer: Tokenizer; stops: readonly string[]; gates: Gated[][][] | null }): RecordBatch {
   const rows = takeRows(batch, Int32Array.from(texts.flatMap((t, i) => t.map(() => i))));
-  const all = texts.flatMap((t) => t.map((text, sample) => ({ response: responseOf(text, tokenizer, stops), sample, score: text.score, tokens: text.ids.length - text.prompt, finish: text.finish })));
-  const inputs = batch.schema.fields.flatMap((f, i) => (Object.hasOwn(ADDED, f.name) ? [] : [rows.data.children[i]]));
-  const added = Object.entries(ADDED).map(([name, type]) => vectorFromArray(all.map((t) => t[name as keyof typeof t]), type()).data[0]);
-  return assemble(schema, [...inputs, ...added], all.length);
+  const all = texts.flatMap((t, i) => t.map((text, sample) => ({ response: responseOf(text, tokenizer, stops), sample, score: text.score, tokens: text.ids.length - text.prompt, finish: text.finish, gates: gates?.[i][sample] })));
+  const inputs = batch.schema.fields.flatMap((f, i) => (Object.hasOwn(added, f.name) ? [] : [rows.data.children[i]]));
+  const columns = Object.entries(added).map(([name, type]) => vectorFromArray(all.map((t) => t[name as keyof typeof t]), type()).data[0]);
+  return assemble(schema, [...inputs, ...columns], all.length);
 }
 
 /** What stands behind the prompt, cut at a stop string. */

@@ -26,6 +26,8 @@ export interface ForwardOptions {
   recompute?: boolean;
   /** Observes the input of linear and convolution sites before they run (data-driven initialisation); tokens may come without padding, [1, N, d]. */
   observe?: (site: Site, x: Tensor) => void;
+  /** Observes the weights of what a gated method chooses from, [..., N] for tokens [...], at each of its sites. */
+  gates?: Pass['gates'];
   /** What linear, convolution and embedding sites run with in place of their weight, as stored. */
   exchange?: (site: Site, W: Tensor) => Tensor;
   /** The losses of rows from what the last layer of a head reads and its weights: they stand in the logits' place where nothing else looks at those. */
@@ -72,6 +74,10 @@ export class Forward implements Pass {
 
   has(name: string): boolean {
     return this.weights.has(name) || this.grafts.some((g) => g.replacement(name) !== undefined);
+  }
+
+  get gates(): Pass['gates'] {
+    return this.options.gates;
   }
 
   /** The site's bias; a graft may give one to a site that has none. */

@@ -115,6 +115,8 @@ export interface Pass {
   taps: Map<string, Tensor>;
   /** What changes leave for the method's `auxiliary`, under keys of their own; tensors live as long as the pass's result. */
   notes: Map<string, Tensor>;
+  /** Where gated methods tell the weights [..., N] that their gates gave to tokens [...]; absent where nobody asks. */
+  gates?: (site: Site, weights: Tensor) => void;
   /** Per-row routing keys, for methods that choose by task or domain, or by the conditions that an image is generated under, numbers of `labels`. */
   route: { task?: readonly string[]; domain?: readonly string[]; prompt?: readonly (readonly number[])[]; labels?: readonly string[] };
   /** A tensor of the model, by its checkpoint name, with any replacement by a graft. */
