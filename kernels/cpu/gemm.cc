@@ -14,7 +14,7 @@
 namespace graft {
 
 // A block of A stays in the second-level cache.
-static constexpr int64_t kColumns = 4096, kRowPanels = 12;
+static constexpr int64_t kColumns = 4096, kRowPanels = 15;
 
 static int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
@@ -66,19 +66,20 @@ void packWhole(bool half, const Operand& b, int64_t n, int64_t k, void* out) {
     packColumns(half, b, p, std::min(step, k - p), 0, n, nr, static_cast<Unit*>(out) + unitsOf(half, p) * up(n, nr));
 }
 
-/** How C is cut into tasks: along the rows, and along the columns too where rows alone do not keep the threads busy. */
+/** How C is cut into tasks, as many for every thread: along the rows, and along the columns too where rows alone do not keep the threads busy. */
 struct Cut {
-  int64_t rows, cols, down, across;
-  Cut(int64_t m, int64_t n, int mr, int nr) {
+  int64_t m, mr, tiles, down, cols, across;
+  Cut(int64_t m, int64_t n, int mr, int nr) : m(m), mr(mr), tiles((m + mr - 1) / mr) {
     const int64_t wanted = 4 * threadCount();
-    rows = std::min(kRowPanels * mr, std::max<int64_t>(mr, up((m + wanted - 1) / wanted, mr)));
-    // Short blocks would pack A too often for what they compute.
-    if (m > mr) rows = std::max<int64_t>(rows, std::min<int64_t>(4 * mr, up(m, mr)));
-    down = (m + rows - 1) / rows;
+    // Blocks of few tiles would pack A too often for what they compute.
+    down = std::max((tiles + kRowPanels - 1) / kRowPanels, std::min(wanted, tiles / 4));
+    down = down > wanted ? up(down, wanted) : down > 1 ? up(down, threadCount()) : 1;
     const int64_t parts = std::min((wanted + down - 1) / down, std::max<int64_t>(1, n / (4 * nr)));
     cols = threadCount() == 1 ? n : up((n + parts - 1) / parts, nr);
     across = (n + cols - 1) / cols;
   }
+  /** The first row of a task. */
+  int64_t top(int64_t task) const { return std::min(m, tiles * task / down * mr); }
 };
 
 static void activateRows(int op, const float* z, float* y, int64_t rows, int64_t cols, int64_t stride) {
@@ -97,8 +98,8 @@ static void depthBlock(bool half, const Operand& a, const Unit* pb, int64_t p, i
   const float* add = p == 0 ? e.add : raw;
   parallelFor(cut.down * cut.across, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
-      const int64_t i = task / cut.across * cut.rows, left = task % cut.across * cut.cols;
-      const int64_t rows = std::min(cut.rows, m - i), width = std::min(cut.cols, cols - left), to = i * n + j + left;
+      const int64_t i = cut.top(task / cut.across), left = task % cut.across * cut.cols;
+      const int64_t rows = cut.top(task / cut.across + 1) - i, width = std::min(cut.cols, cols - left), to = i * n + j + left;
       Scratch own;
       Unit* pa = static_cast<Unit*>(own.bytes(up(rows, mr) * units * int64_t(sizeof(Unit))));
       gemmPack(half, at(a, i, p), int(a.storage), a.rowStride, a.columnStride, rows, depth, mr, pa);
