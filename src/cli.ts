@@ -22,13 +22,16 @@ export async function main(argv: string[]): Promise<void> {
 async function dispatch(name: string | undefined, rest: string[]): Promise<void> {
   if (name === '--version' || name === '-V') return print(await versionText());
   if (name === '--help' || name === '-h' || name === 'help') {
-    if (rest[0] && name === 'help') return dispatch(rest[0], ['--help']);
+    if (rest[0] && name === 'help') return dispatch(rest[0], [...rest.slice(1), '--help']);
     return print(overview());
   }
   if (name === '__complete') return completeLine(rest);
   if (name === undefined) throw usageError(`no command given; graft --help lists them`);
   const command = await loadCommand(name);
-  if (!command) throw usageError(`there is no command '${name}'; graft --help lists them`);
+  if (!command) {
+    const { didYouMean } = await import('./suggest.js');
+    throw usageError(`there is no command '${name}'${didYouMean(name, commandSummaries().map(([n]) => n)) || '; graft --help lists them'}`);
+  }
   const { parseCommandLine } = await import('./command-line.js');
   const parsed = await parseCommandLine(command, rest);
   if ('help' in parsed) return print(parsed.help);

@@ -6,7 +6,7 @@ export interface OptionSpec {
   type: 'string' | 'number' | 'boolean';
   /** One letter, for options many commands share. */
   alias?: string;
-  /** The value in usage lines, e.g. DIR. */
+  /** The value in usage lines, e.g. DIR. A number called N is a whole one, which the parser checks. */
   metavar?: string;
   describe: string;
   default?: string | number | boolean | null;

@@ -45,7 +45,7 @@ const bottleneck: Method<BottleneckConfig> = {
     preset: { type: 'string', default: 'pfeiffer', choices: Object.keys(PRESETS), describe: 'a published placement; the options below change it' },
     at: { type: 'string', array: true, choices: ['attention', 'ffn'], describe: 'the sub-layers that get one' },
     read: { type: 'string', choices: ['h', 'postnorm', 'x', 'stream'], describe: "what it reads: the sub-layer's output, that output added and normalised, the sub-layer's input, or the residual stream" },
-    width: { type: 'number', alias: 'r', min: 1, describe: 'bottleneck width r' },
+    width: { type: 'number', alias: 'r', metavar: 'N', min: 1, describe: 'bottleneck width r' },
     reductionFactor: { type: 'number', min: 1, describe: 'instead of --width: r = d / factor' },
     activation: { type: 'string', choices: ['relu', 'gelu', 'gelu_new', 'silu', 'tanh', 'none'], describe: 'the non-linearity' },
     scale: { type: 'number', describe: 's, or where a learned one starts' },

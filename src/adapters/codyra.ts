@@ -27,7 +27,7 @@ const codyra: Method<CodyraConfig> = {
     url: 'https://arxiv.org/abs/2412.01004',
   },
   options: {
-    rank: { type: 'number', alias: 'r', default: 16, min: 1, describe: 'ranks to select from at every module' },
+    rank: { type: 'number', alias: 'r', metavar: 'N', default: 16, min: 1, describe: 'ranks to select from at every module' },
     dropout: { type: 'number', default: 0, min: 0, max: 1, describe: "dropout on the branch's input" },
     ...targetOptions,
     kappa: { type: 'number', default: 0.005, min: 0, describe: 'the largest threshold: at the end, gates below twice that are closed' },

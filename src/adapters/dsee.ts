@@ -28,9 +28,9 @@ const dsee: Method<DseeConfig> = {
   factored: true,
   paper: { title: 'DSEE: Dually Sparsity-embedded Efficient Tuning of Pre-trained Language Models', authors: 'Chen et al.', year: 2023, url: 'https://arxiv.org/abs/2111.00160' },
   options: {
-    rank: { type: 'number', alias: 'r', default: 16, min: 1, describe: 'rank r of U V' },
+    rank: { type: 'number', alias: 'r', metavar: 'N', default: 16, min: 1, describe: 'rank r of U V' },
     alpha: { type: 'number', default: 32, describe: 'scale: s = alpha / r' },
-    sparse: { type: 'number', default: 16, min: 0, describe: 'entries N of the sparse part, at each module' },
+    sparse: { type: 'number', metavar: 'N', default: 16, min: 0, describe: 'entries N of the sparse part, at each module' },
     support: { type: 'string', default: 'grebsmo', choices: ['grebsmo', 'magnitude', 'random'], describe: 'which entries: where the weight differs most from one of low rank, its largest, or any' },
     dropout: { type: 'number', default: 0, min: 0, max: 1, describe: "dropout on the branch's input" },
     ...targetOptions,

@@ -26,8 +26,8 @@ const hydra: Method<HydraConfig> = {
   factored: true,
   paper: { title: 'Hydra: Multi-head Low-rank Adaptation for Parameter Efficient Fine-tuning', authors: 'Kim et al.', year: 2023, url: 'https://arxiv.org/abs/2309.06922' },
   options: {
-    parRank: { type: 'number', default: 4, min: 0, describe: 'rank of the branch that reads what the module reads; 0: none' },
-    seqRank: { type: 'number', default: 8, min: 0, describe: 'rank of the branch that reads what it writes; 0: none' },
+    parRank: { type: 'number', metavar: 'N', default: 4, min: 0, describe: 'rank of the branch that reads what the module reads; 0: none' },
+    seqRank: { type: 'number', metavar: 'N', default: 8, min: 0, describe: 'rank of the branch that reads what it writes; 0: none' },
     scale: { type: 'number', default: 1, describe: 'scale s of both branches' },
     dropout: { type: 'number', default: 0, min: 0, max: 1, describe: 'dropout between the two matrices of a branch' },
     ...targetOptions,

@@ -16,7 +16,7 @@ export interface LycorisConfig extends Targets {
 }
 
 export const lycorisOptions = {
-  rank: { type: 'number', alias: 'r', default: 8, min: 1, describe: 'rank r' },
+  rank: { type: 'number', alias: 'r', metavar: 'N', default: 8, min: 1, describe: 'rank r' },
   alpha: { type: 'number', default: 8, describe: 'scale: s = alpha / r' },
   rankDropout: { type: 'number', default: 0, min: 0, max: 1, describe: 'share of outputs without the change in a training step' },
   moduleDropout: { type: 'number', default: 0, min: 0, max: 1, describe: 'share of training steps in which a module goes without it' },

@@ -24,7 +24,7 @@ const lokr: Method<LokrConfig> = {
   options: {
     ...lycorisOptions,
     decomposeBoth: { type: 'boolean', default: false, describe: 'the first factor is a product of two, too' },
-    decomposeFactor: { type: 'number', default: -1, min: -1, describe: 'size of the first factor; -1: as near the square root as divides' },
+    decomposeFactor: { type: 'number', metavar: 'N', default: -1, min: -1, describe: 'size of the first factor; -1: as near the square root as divides' },
     rankDropoutScale: { type: 'boolean', default: false, describe: 'what rank dropout leaves counts for more' },
     init: { type: 'string', default: 'default', choices: ['default', 'lycoris'], describe: 'which factor starts at zero: the first, or (lycoris) the second' },
   },

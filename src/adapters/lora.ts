@@ -31,7 +31,7 @@ const lora: Method<LoraConfig> = {
   factored: true,
   paper: { title: 'LoRA: Low-Rank Adaptation of Large Language Models', authors: 'Hu et al.', year: 2021, url: 'https://arxiv.org/abs/2106.09685' },
   options: {
-    rank: { type: 'number', alias: 'r', default: 8, min: 1, describe: 'rank r' },
+    rank: { type: 'number', alias: 'r', metavar: 'N', default: 8, min: 1, describe: 'rank r' },
     alpha: { type: 'number', default: 8, describe: 'scale: s = alpha / r' },
     dropout: { type: 'number', default: 0, min: 0, max: 1, describe: "dropout on the branch's input" },
     rslora: { type: 'boolean', default: false, describe: 's = alpha / sqrt(r) (Kalajdzievski, 2023)' },

@@ -46,7 +46,7 @@ const meteora: Method<MeteoraConfig> = {
   paper: { title: 'MeteoRA: Multiple-tasks Embedded LoRA for Large Language Models', authors: 'Xu et al.', year: 2024, url: 'https://arxiv.org/abs/2405.13053' },
   options: {
     ...Object.fromEntries(Object.entries(meteoraOptions).map(([name, o]) => [name, { ...o, ...(name in DEFAULTS && { default: DEFAULTS[name] }), describe: o.describe.replace(/; default: [\d.]+$/, '') }])),
-    rank: { type: 'number', default: 8, min: 1, describe: 'rank r of every adapter' },
+    rank: { type: 'number', metavar: 'N', default: 8, min: 1, describe: 'rank r of every adapter' },
     targetModules: { type: 'string', array: true, metavar: 'NAME', describe: 'modules that adapters change' },
     dropout: { type: 'number', default: 0, min: 0, max: 1, describe: "dropout on the adapters' input" },
   },

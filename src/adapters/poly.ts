@@ -34,9 +34,9 @@ const poly: Method<PolyConfig> = {
   factored: true,
   paper: { title: 'Multi-Head Adapter Routing for Cross-Task Generalization', authors: 'Caccia et al.', year: 2023, url: 'https://arxiv.org/abs/2211.03831' },
   options: {
-    rank: { type: 'number', alias: 'r', default: 8, min: 1, describe: 'rank r of a skill' },
-    skills: { type: 'number', default: 4, min: 1, describe: 'number of skills' },
-    splits: { type: 'number', default: 1, min: 1, describe: 'parts of inputs and outputs that are routed by themselves; more than 1 is MHR' },
+    rank: { type: 'number', alias: 'r', metavar: 'N', default: 8, min: 1, describe: 'rank r of a skill' },
+    skills: { type: 'number', metavar: 'N', default: 4, min: 1, describe: 'number of skills' },
+    splits: { type: 'number', metavar: 'N', default: 1, min: 1, describe: 'parts of inputs and outputs that are routed by themselves; more than 1 is MHR' },
     tasks: { type: 'string', array: true, metavar: 'NAME', describe: 'tasks, by their names in the column task; those without data yet may be among them' },
     ...targetOptions,
     router: { type: 'string', default: 'sigmoid', choices: ['sigmoid', 'relaxed'], describe: 'weights in training: sigmoid of the logits, or a sample of a relaxed Bernoulli' },

@@ -30,12 +30,12 @@ const prefix: Method<PrefixConfig> = {
   summary: 'trained keys and values before every attention (prefix tuning, P-tuning v2)',
   paper: { title: 'Prefix-Tuning: Optimizing Continuous Prompts for Generation', authors: 'Li, Liang', year: 2021, url: 'https://arxiv.org/abs/2101.00190' },
   options: {
-    tokens: { type: 'number', default: 20, min: 0, describe: 'virtual tokens n' },
+    tokens: { type: 'number', metavar: 'N', default: 20, min: 0, describe: 'virtual tokens n' },
     projection: { type: 'boolean', default: false, describe: 'train through a two-layer network (reparametrisation); the finished graft is flat' },
-    hidden: { type: 'number', default: 512, min: 1, describe: 'width of that network' },
+    hidden: { type: 'number', metavar: 'N', default: 512, min: 1, describe: 'width of that network' },
     init: { type: 'string', default: 'normal', choices: ['normal', 'zero'], describe: 'N(0, 0.02²), or zero' },
     dropout: { type: 'number', default: 0, min: 0, max: 1, describe: 'dropout on the prefix' },
-    positionOffset: { type: 'number', default: 0, min: 0, describe: 'position of the first token of the text; n where the prefix counts as text before it (adapters from PEFT)' },
+    positionOffset: { type: 'number', metavar: 'N', default: 0, min: 0, describe: 'position of the first token of the text; n where the prefix counts as text before it (adapters from PEFT)' },
   },
 
   sites: (model) => attentions(model),

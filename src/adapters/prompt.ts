@@ -23,7 +23,7 @@ const prompt: Method<PromptConfig> = {
   summary: 'trained vectors before the input (prompt tuning)',
   paper: { title: 'The Power of Scale for Parameter-Efficient Prompt Tuning', authors: 'Lester, Al-Rfou, Constant', year: 2021, url: 'https://arxiv.org/abs/2104.08691' },
   options: {
-    tokens: { type: 'number', default: 20, min: 0, describe: 'virtual tokens n' },
+    tokens: { type: 'number', metavar: 'N', default: 20, min: 0, describe: 'virtual tokens n' },
     init: { type: 'string', choices: ['random', 'vocab', 'text'], describe: 'N(0, 1), embeddings of random words, or those of --init-text; default: vocab, or text where one is given' },
     initText: { type: 'string', metavar: 'TEXT', describe: 'the prompt starts as this text, cut or repeated to --tokens' },
     initIds: { type: 'number', array: true, metavar: 'ID', describe: 'the same as token ids' },

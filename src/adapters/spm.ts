@@ -28,7 +28,7 @@ const spm: Method<SpmConfig> = {
   paper: { title: 'One-dimensional Adapter to Rule Them All: Concepts, Diffusion Models and Erasing Applications', authors: 'Lyu, Yang, Hong, Chen, Jin, He, Xue, Han, Ding', year: 2024, url: 'https://arxiv.org/abs/2312.16145' },
   options: {
     concept: { type: 'string', array: true, metavar: 'PROMPT', describe: 'what it erases, as a prompt that the model knows; repeatable: the nearest counts' },
-    rank: { type: 'number', alias: 'r', default: 1, min: 1, describe: 'dimensions of the change' },
+    rank: { type: 'number', alias: 'r', metavar: 'N', default: 1, min: 1, describe: 'dimensions of the change' },
     alpha: { type: 'number', default: 1, describe: 'scale: alpha / r' },
     permeability: { type: 'number', metavar: 'G', describe: 'γ for every prompt; without it the prompt decides when images are generated' },
     ...targetOptions,

@@ -16,11 +16,11 @@ const vera: Method<VeraConfig> = {
   factored: true,
   paper: { title: 'VeRA: Vector-based Random Matrix Adaptation', authors: 'Kopiczko, Blankevoort, Asano', year: 2023, url: 'https://arxiv.org/abs/2310.11454' },
   options: {
-    rank: { type: 'number', alias: 'r', default: 256, min: 1, describe: 'rank r of the random pair' },
+    rank: { type: 'number', alias: 'r', metavar: 'N', default: 256, min: 1, describe: 'rank r of the random pair' },
     dInitial: { type: 'number', default: 0.1, describe: 'where the r-vector starts; the other starts at zero' },
     dropout: { type: 'number', default: 0, min: 0, max: 1, describe: "dropout on the branch's input" },
     ...targetOptions,
-    projectionKey: { type: 'number', default: 0, min: 0, describe: 'seed of the random pair' },
+    projectionKey: { type: 'number', metavar: 'N', default: 0, min: 0, describe: 'seed of the random pair' },
     saveProjection: { type: 'boolean', default: true, describe: 'store the random pair; without, it is drawn anew from its seed' },
   },
 

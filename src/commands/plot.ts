@@ -1,3 +1,4 @@
+import { usageError } from '../errors.js';
 import type { Command } from './command.js';
 import { common } from './common.js';
 
@@ -22,6 +23,8 @@ const command: Command = {
     { does: 'where EVA put the ranks', command: 'graft plot ranks eva.safetensors -o ranks.svg' },
   ],
   async run(args) {
+    const [ending] = /\.(jpe?g|gif|webp|pdf|eps|ps|tiff?|bmp)$/i.exec(args.output ?? '') ?? [];
+    if (ending) throw usageError(`--output ${args.output}: pictures are SVG or PNG, not ${ending}`);
     const [{ loadPicture }, { toSvg, toPng }, { readInput, nameOf }, { writeOutput }] = await Promise.all([
       import('../plot/registry.js'), import('../plot/chart.js'), import('../formats/input.js'), import('../formats/output.js')]);
     const picture = await loadPicture(args._[0]);

@@ -12,7 +12,7 @@ const command: Command = {
   options: {
     ...common('model', 'graft', 'data', 'columns', 'output', 'deps'),
     objective: { type: 'string', metavar: 'NAME', describe: 'what is minimised; default: what suits the graft\'s head' },
-    epochs: { type: 'number', metavar: 'N', describe: 'passes over the data', default: 3, min: 0 },
+    epochs: { type: 'number', metavar: 'E', describe: 'passes over the data, or part of one', default: 3, min: 0 },
     only: { type: 'string', array: true, metavar: 'NAME', describe: 'train only the tensors of the graft that have NAME in their name, as in --only poly_router; repeatable' },
     steps: { type: 'number', metavar: 'N', describe: 'optimiser steps; instead of --epochs', min: 1 },
     ...common('batchSize'),
@@ -30,7 +30,7 @@ const command: Command = {
     momentum: { type: 'number', describe: 'SGD: momentum', default: 0.9, min: 0, max: 1 },
     nesterov: { type: 'boolean', describe: 'SGD: Nesterov\'s form', default: false },
     schedule: { type: 'string', describe: 'how the learning rate falls', choices: ['constant', 'linear', 'cosine', 'polynomial'], default: 'linear' },
-    warmup: { type: 'number', metavar: 'N', describe: 'steps over which it rises first; below 1 a share of all steps', default: 0, min: 0 },
+    warmup: { type: 'number', metavar: 'STEPS', describe: 'steps over which it rises first; below 1 a share of all steps', default: 0, min: 0 },
     lrEnd: { type: 'number', describe: 'polynomial: where it ends', default: 1e-7, min: 0 },
     power: { type: 'number', describe: 'polynomial: its exponent', default: 1, min: 0 },
     clip: { type: 'number', metavar: 'NORM', describe: 'largest global norm of the gradient; 0: any', default: 1, min: 0 },

@@ -24,7 +24,7 @@ const corda: Initialiser<CordaConfig> = {
   options: {
     mode: { type: 'string', default: 'ipm', choices: ['ipm', 'kpm'], describe: 'ipm: start from what matters most to the data, which is that of the task; kpm: from what matters least to it, and it is what must be kept; modules the data never reaches start as LoRA does' },
     damping: { type: 'number', default: 0.01, min: 1e-9, describe: 'this share of its mean diagonal is added to the covariance' },
-    niter: { type: 'number', default: 0, min: 0, describe: 'ipm: rounds of the randomised decomposition; 0: the exact one' },
+    niter: { type: 'number', metavar: 'N', default: 0, min: 0, describe: 'ipm: rounds of the randomised decomposition; 0: the exact one' },
   },
   needsData: true,
 

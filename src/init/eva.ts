@@ -34,7 +34,7 @@ const eva: Initialiser<EvaConfig> = {
     labelMask: { type: 'boolean', default: true, describe: 'only positions that the objective scores, where it scores tokens' },
     whiten: { type: 'boolean', default: false, describe: 'divide each row of A by the square root of its singular value' },
     adjustScaling: { type: 'boolean', default: true, describe: 'alpha follows the rank, so that alpha / rank stays' },
-    maxBatches: { type: 'number', default: 512, min: 1, describe: 'stop here even if components still move' },
+    maxBatches: { type: 'number', metavar: 'N', default: 512, min: 1, describe: 'stop here even if components still move' },
   },
   needsData: true,
 

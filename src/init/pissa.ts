@@ -11,7 +11,7 @@ const pissa: Initialiser<{ niter: number } & OptionValues> = {
   name: 'pissa',
   summary: 'A and B start as the principal part of the weight, which is taken out of the frozen base',
   paper: { title: 'PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language Models', authors: 'Meng, Wang, Zhang', year: 2024, url: 'https://arxiv.org/abs/2404.02948' },
-  options: { niter: { type: 'number', default: 0, min: 0, describe: 'rounds of the randomised decomposition; 0: the exact one' } },
+  options: { niter: { type: 'number', metavar: 'N', default: 0, min: 0, describe: 'rounds of the randomised decomposition; 0: the exact one' } },
   needsData: false,
 
   run: async (start, { niter }) => startFromWeights(start, 'pissa', (weight) => principal(weight, niter, start.seed)),

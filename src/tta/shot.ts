@@ -17,7 +17,7 @@ const shot: TtaMethod<AdamConfig & { theta: number; confidence: number; steps: n
     ...adamOptions(1e-3),
     theta: { type: 'number', describe: 'weight of the cross-entropy to the own labels; 0: information maximisation alone', default: 0.1, min: 0 },
     confidence: { type: 'number', metavar: 'P', describe: 'a row has an own label where its largest probability is above this', default: 0.9, min: 0, max: 1 },
-    steps: { type: 'number', describe: 'updates a batch', default: 1, min: 1 },
+    steps: { type: 'number', metavar: 'N', describe: 'updates a batch', default: 1, min: 1 },
   },
   start(source, { theta, confidence, steps, ...rates }) {
     const network = source.copy(source.extractor(), BATCH);

@@ -15,7 +15,7 @@ const tent: TtaMethod<AdamConfig & { steps: number; select: 'all' | 'crowd' }> =
   summary: 'entropy minimisation over the affine parameters of normalisation',
   dense: true,
   paper: { title: 'Tent: Fully Test-Time Adaptation by Entropy Minimization', authors: 'Wang, Shelhamer, Liu, Olshausen, Darrell', year: 2021, url: 'https://arxiv.org/abs/2006.10726' },
-  options: { ...adamOptions(1e-3), steps: { type: 'number', describe: 'updates a batch', default: 1, min: 1 }, ...selectOption },
+  options: { ...adamOptions(1e-3), steps: { type: 'number', metavar: 'N', describe: 'updates a batch', default: 1, min: 1 }, ...selectOption },
   start(source, config) {
     const network = source.copy(source.affine(), BATCH), selected = selection(source, config.select);
     const training = learner(network, adam(network.own, config));

@@ -8,6 +8,7 @@ import { writeTable } from '../../data/write.js';
 import { usageError } from '../../errors.js';
 import { withClassLabel } from '../../formats/features.js';
 import { batchOf, type Row } from '../../formats/rows.js';
+import { didYouMean } from '../../suggest.js';
 import type { Operation } from './operation.js';
 
 interface Generated { schema: Schema; rows(n: number, seed: number): Iterable<Row> }
@@ -38,8 +39,9 @@ const operation: Operation = {
   operands: Object.keys(GENERATORS).join('|'),
   options: { n: { type: 'number', alias: 'n', metavar: 'N', describe: 'rows', default: 1000, min: 1 } },
   async run(args) {
-    const generator = Object.hasOwn(GENERATORS, args._[0] ?? '') ? GENERATORS[args._[0]] : null;
-    if (!generator || args._.length > 1) throw usageError(`graft data make takes one of ${Object.keys(GENERATORS).join(', ')}`);
+    const [name, ...more] = args._, generator = Object.hasOwn(GENERATORS, name ?? '') ? GENERATORS[name] : null, names = Object.keys(GENERATORS);
+    if (name !== undefined && !generator) throw usageError(`unknown kind of data '${name}': one of ${names.join(', ')}${didYouMean(name, names)}`);
+    if (!generator || more.length > 0) throw usageError(`make takes one of ${names.join(', ')}`);
     const { schema, rows } = generator;
     async function* batches() {
       let held: Row[] = [];
