@@ -11,7 +11,7 @@ export interface Progress {
 
 export interface Task {
   label: string;
-  /** What is counted, in the singular. */
+  /** What is counted, in the singular; a symbol (MB) has no plural. */
   unit: string;
   /** How many there will be, where that is known: with it the remaining time is told. */
   total?: number;
@@ -53,11 +53,11 @@ export async function* counted<T>(pieces: AsyncIterable<T> | Iterable<T>, task: 
 }
 
 function bar(task: Task): Progress {
-  const { label, total, unit, start = 0 } = task;
+  const { label, total, start = 0 } = task, units = plural(task.unit);
   const clock = stopwatch(task);
   const it = new SingleBar({
     stream: process.stderr, clearOnComplete: true, hideCursor: true, fps: 5, barsize: 24, barCompleteChar: '█', barIncompleteChar: '░',
-    format: total === undefined ? `${label} {value} ${unit}s {rate} {time} {note}` : `${label} {bar} {value}/{total} {rate} {time} {note}`,
+    format: total === undefined ? `${label} {value} ${units} {rate} {time} {note}` : `${label} {bar} {value}/{total} {rate} {time} {note}`,
   });
   it.start(total ?? Number.MAX_SAFE_INTEGER, start, { rate: '', time: '', note: '' });
   const end = (): void => {
@@ -68,19 +68,19 @@ function bar(task: Task): Progress {
   return {
     update: (done, note = '') => {
       const { rate, time } = clock(done);
-      it.update(done, { rate: `${rate} ${unit}s/s`, time, note });
+      it.update(done, { rate: `${rate} ${units}/s`, time, note });
     },
     end,
   };
 }
 
 function lines(task: Task): Progress {
-  const { label, total, unit } = task;
+  const { label, total } = task, units = plural(task.unit);
   const clock = stopwatch(task);
   let last = performance.now(), held: (() => void) | null = null, said = mode === 'log';
   const say = (done: number, note: string): void => {
     const { rate, time } = clock(done);
-    process.stderr.write(`${label}: ${done}${total === undefined ? '' : `/${total}`} ${unit}s, ${rate}/s, ${time}${note ? `, ${note}` : ''}\n`);
+    process.stderr.write(`${label}: ${done}${total === undefined ? '' : `/${total}`} ${units}, ${rate}/s, ${time}${note ? `, ${note}` : ''}\n`);
     held = null;
   };
   return {
@@ -94,6 +94,8 @@ function lines(task: Task): Progress {
     end: () => { if (said) held?.(); },
   };
 }
+
+const plural = (unit: string): string => (/[A-Z]$/.test(unit) ? unit : unit === 'batch' ? 'batches' : `${unit}s`);
 
 /** Rate and remaining time, or elapsed time where the total is not known, from the units done since the start. */
 function stopwatch({ total, start = 0 }: Task): (done: number) => { rate: string; time: string } {

@@ -8,14 +8,14 @@ afterEach(() => {
 });
 
 /** What is said on standard error, which is no terminal, while a task takes `seconds` a step. */
-function said(seconds: number, steps: number, total?: number): string[] {
+function said(seconds: number, steps: number, total?: number, unit = 'step'): string[] {
   const lines: string[] = [], { isTTY } = process.stderr;
   let now = 0;
   mock.method(process.stderr, 'write', (text: string) => lines.push(text));
   mock.method(performance, 'now', () => now);
   process.stderr.isTTY = false;
   try {
-    const progress = openProgress({ label: 'train', unit: 'step', total });
+    const progress = openProgress({ label: 'train', unit, total });
     for (let i = 1; i <= steps; i++) {
       now += seconds * 1000;
       progress.update(i, 'loss 0.5');
@@ -36,6 +36,10 @@ test('away from a terminal a line every ten seconds and at the end, and nothing 
   assert.deepEqual(said(4, 7, 8), ['train: 3/8 steps, 0.250/s, 20s left, loss 0.5\n', 'train: 6/8 steps, 0.250/s, 8s left, loss 0.5\n', 'train: 7/8 steps, 0.250/s, 4s left, loss 0.5\n']);
   assert.deepEqual(said(4, 3), ['train: 3 steps, 0.250/s, 12s, loss 0.5\n']);
   assert.deepEqual(said(1, 9, 9), []);
+});
+
+test('units are counted in the plural, symbols are not', () => {
+  assert.deepEqual(['batch', 'row', 'MB'].map((unit) => said(12, 1, 2, unit)[0].split(',')[0]), ['train: 1/2 batches', 'train: 1/2 rows', 'train: 1/2 MB']);
 });
 
 test('log always says how it ended; none never', () => {

@@ -9,10 +9,11 @@ const command: Command = {
   summary: 'make a new graft for a model',
   description: [
     'Writes a graft in the state training starts from. Most methods leave the model as it is until they are trained.',
-    'With --task the graft brings a new head; its classes come from --labels, or from the data named by --labels-from: the class names of its label column (tags for --task tag, mask for --task segment), or the distinct values in it.',
+    'With --task the graft brings a new head; its classes come from --labels, or from the data named by --labels-from: the class names of its label column (tags for --task tag, mask for --task segment), the distinct texts in it, or the numbers from 0 to its largest.',
   ],
   options: {
     ...common('model', 'output', 'deps', 'seed'),
+    columns: { type: 'string', metavar: 'NEW=OLD,...', describe: 'rename columns while reading --labels-from' },
     method: { type: 'string', metavar: 'NAME', describe: 'how the model is changed', default: 'lora' },
     task: { type: 'string', describe: 'what the new head does', choices: ['classify', 'tag', 'segment', 'mlm', 'clm', 'none'], default: 'none' },
     labels: { type: 'string', metavar: 'A,B,...', describe: 'class or tag names, in index order' },
@@ -59,16 +60,16 @@ async function tokenizerOf(path: string, model: Model): Promise<(text: string) =
 async function newHead(args: Arguments): Promise<Head | null> {
   if (args.task === 'none') return null;
   if (args.task === 'mlm' || args.task === 'clm') return { task: args.task };
-  const labels = args.labels ? String(args.labels).split(',') : args.labelsFrom ? await labelsOf(args.labelsFrom, args.task) : null;
+  const labels = args.labels ? String(args.labels).split(',') : args.labelsFrom ? await labelsOf(args.labelsFrom, args.task, args.columns) : null;
   if (!labels) throw usageError(`--task ${args.task} needs --labels or --labels-from`);
   if (new Set(labels).size !== labels.length) throw usageError(`--labels ${labels.join(',')}: a name stands twice`);
   return { task: args.task, labels };
 }
 
 /** Class names of the data's label column (tags for --task tag), or the values in it, sorted. */
-async function labelsOf(path: string, task: string): Promise<string[]> {
+async function labelsOf(path: string, task: string, columns: string | undefined): Promise<string[]> {
   const { openTable } = await import('../formats/table.js');
-  const table = await openTable(path);
+  const table = await openTable(path, { columns });
   if (task === 'segment') return maskClasses(table);
   const column = task === 'tag' ? 'tags' : 'label';
   table.requireColumns([column]);

@@ -9,7 +9,8 @@ export function parseJson(text: string, where: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw dataError(`${where}: is not JSON: ${(error as Error).message}`, error);
+    // What a binary file holds says nothing to a reader, and moves a terminal's cursor.
+    throw dataError(`${where}: is not JSON${/[\0\ufffd]/.test(text) ? ' but binary data' : `: ${(error as Error).message}`}`, error);
   }
 }
 

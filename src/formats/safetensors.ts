@@ -23,6 +23,12 @@ export interface LazyTensor {
 
 export interface Header { metadata: Record<string, string>; entries: Map<string, Entry> }
 
+/** What a file that begins with these bytes is instead, where that can be told. */
+function kindOf(head: Buffer): string | undefined {
+  if (/^(ARROW1|PAR1)/.test(head.toString('latin1')) || (head.readInt32LE() === -1 && head.readInt32LE(4) > 0)) return ' but a table (Arrow or Parquet)';
+  return head.every((b) => b >= 0x20 || (b >= 0x09 && b <= 0x0d)) ? ' but text' : undefined;
+}
+
 /** The bound of the reference implementation. */
 const MAX_HEADER = 100_000_000;
 const MAX_DEPTH = 4;
@@ -168,8 +174,8 @@ function parseHeader(path: string, size: number, read: (offset: number, length: 
   const source = nameOf(path);
   const bad = (why: string, cause?: unknown): GraftError => dataError(`${source}: ${why}`, cause);
   if (size < 8) throw bad(`is not a safetensors file: ${size === 0 ? 'it is empty' : `${size} bytes are too few`}`);
-  const length = Number(Buffer.from(read(0, 8)).readBigUInt64LE());
-  if (length > MAX_HEADER) throw bad(`is not a safetensors file: a header of ${length} bytes is over the limit of ${MAX_HEADER}`);
+  const head = Buffer.from(read(0, 8)), length = Number(head.readBigUInt64LE());
+  if (length > MAX_HEADER) throw bad(`is not a safetensors file${kindOf(head) ?? `: a header of ${length} bytes is over the limit of ${MAX_HEADER}`}`);
   if (8 + length > size) throw bad(`is cut short: the header wants ${length} bytes, the file has ${size - 8} after its first 8`);
   let text: string;
   try {

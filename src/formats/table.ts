@@ -37,7 +37,7 @@ export class Table {
   /** @param name how messages name the file */
   constructor(readonly name: string, private first: BatchStream | null, private readonly open: () => Promise<BatchStream>, renames: ReadonlyMap<string, string>) {
     const { schema } = first!;
-    for (const old of renames.values()) if (!schema.names.includes(old)) throw missing(name, old, schema);
+    for (const [fresh, old] of renames) if (!schema.names.includes(old)) throw dataError(`${name}: has no column '${old}' for --columns ${fresh}=${old}; it has ${columnsOf(schema)}`);
     const news = new Map([...renames].map(([fresh, old]) => [old, fresh]));
     const columns = schema.fields.map((field, index) => ({ field, index })).filter(({ field }) => news.has(field.name) || !renames.has(field.name));
     this.picked = columns.map((c) => c.index);
@@ -85,7 +85,9 @@ export class Table {
 }
 
 const missing = (name: string, column: string, schema: Schema): Error =>
-  dataError(`${name}: has no column '${column}'; it has ${oneLine(schema.fields.map((f) => f.name).join(', ')) || 'none'} (--columns ${column}=NAME renames one)`);
+  dataError(`${name}: has no column '${column}'; it has ${columnsOf(schema)} (--columns ${column}=NAME renames one)`);
+
+const columnsOf = (schema: Schema): string => oneLine(schema.fields.map((f) => f.name).join(', ')) || 'none';
 
 function parseRenames(columns: string | undefined): Map<string, string> {
   const pairs = (columns ?? '').split(',').filter((p) => p !== '').map((p) => p.split('='));

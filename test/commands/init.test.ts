@@ -26,6 +26,15 @@ test('the same seed gives the same bytes, another seed others; nothing is printe
   assert.deepEqual(description(one.stdout).head, { task: 'classify', labels: ['0', '1'] });
 });
 
+test('classes come from a column of another name with --columns', () => {
+  const path = jsonLines(join(folder, 'named.jsonl'), [{ text: 'a', kind: 'no' }, { text: 'b', kind: 'yes' }]);
+  const args = ['init-adapter', '-m', model, '--task', 'classify', '--labels-from', path];
+  assert.deepEqual(description(must([...args, '--columns', 'label=kind'])).head, { task: 'classify', labels: ['no', 'yes'] });
+  const wrong = graft(args);
+  assert.equal(wrong.status, 65);
+  assert.match(wrong.stderr, /named\.jsonl: has no column 'label'; it has text, kind \(--columns label=NAME renames one\)/);
+});
+
 test('--check-identity tells a start that leaves the model alone from one that does not', () => {
   assert.equal(graft(['init-adapter', '-m', model, '--method', 'bottleneck', '--preset', 'parallel', '--check-identity']).status, 0);
   const prefix = graft(['init-adapter', '-m', model, '--method', 'prefix', '--check-identity']);

@@ -54,6 +54,10 @@ test('every fault of a header is named', () => {
   refused(file('{"w":'), /not JSON/);
   writeFileSync(at('y'), Buffer.from([255, 255, 255, 255, 0, 0, 0, 0, 1]));
   refused(at('y'), /over the limit/);
+  for (const [head, kind] of [['ARROW1\0\0', 'a table'], ['\xff\xff\xff\xff\0\x01\0\0', 'a table'], ['PAR1\x15\x04\x15\x20', 'a table'], ['text,label\n', 'text'], ['{"text":"a"}\n', 'text']]) {
+    writeFileSync(at('y'), Buffer.from(head, 'latin1'));
+    refused(at('y'), new RegExp(`is not a safetensors file but ${kind}`));
+  }
   writeFileSync(at('y'), '');
   refused(at('y'), /empty/);
   assert.throws(() => openSafetensors(at('none')), (e) => e instanceof GraftError && e.status === 66);

@@ -53,6 +53,7 @@ test('columns are renamed with their features; a missing one is named', async ()
   assert.deepEqual(table.columns, ['text', 'y', 'tags']);
   assert.deepEqual(table.classNames('y'), ['neg', 'pos']);
   assert.throws(() => table.requireColumns(['text', 'label']), /no column 'label'; it has text, y, tags/);
+  await assert.rejects(openTable(at('s'), { columns: 'y=lable' }), { status: 65, message: /s: has no column 'lable' for --columns y=lable; it has text, label, tags$/ });
 });
 
 test('a stream cut short anywhere is an error, at the border of two batches too', async () => {
@@ -72,5 +73,7 @@ test('JSON lines are a table; the line that does not fit is named', async () => 
   writeFileSync(at('j'), rows.map((r) => JSON.stringify(r)).join('\n'));
   assert.deepEqual(await read('j'), rows);
   writeFileSync(at('j'), '{"a":1}\n{"a":\n');
-  await refused('j', /j:2: is not JSON/);
+  await refused('j', /j:2: is not JSON: /);
+  writeFileSync(at('j'), Buffer.from('{"a":1}\n\0\xffARROW1\n', 'latin1'));
+  await refused('j', /j:2: is not JSON but binary data$/);
 });
