@@ -1,6 +1,7 @@
 import { usageError } from '../errors.js';
 import type { FloatDtype } from '../formats/dtype.js';
 import { isDirectory } from '../formats/input.js';
+import type { Row } from '../formats/rows.js';
 import type { Arguments, Command } from './command.js';
 import { common } from './common.js';
 
@@ -8,7 +9,7 @@ const command: Command = {
   name: 'convert',
   summary: 'change the format of a file',
   description: [
-    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. kohya: an spm graft as other programs take adapters of diffusion models. graft: an adapter in the PEFT layout, or in that of kohya, as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream. jsonl: a table as JSON lines, to be read by people and other programs; bytes come as base64.',
+    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. kohya: an spm graft as other programs take adapters of diffusion models. graft: an adapter in the PEFT layout, or in that of kohya, as a graft, or a graft in another float type; with --model its modules get the names they have there. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream. jsonl: a table as JSON lines, to be read by people and other programs; bytes come as base64, classes as their numbers or, with --names, by name.',
   ],
   operands: { usage: '[FILE]', describe: 'what to convert; default: standard input' },
   options: {
@@ -16,11 +17,12 @@ const command: Command = {
     to: { type: 'string', describe: 'the format that comes out', choices: ['peft', 'kohya', 'graft', 'safetensors', 'arrow', 'jsonl'], required: true },
     dtype: { type: 'string', describe: 'cast floats to this type', choices: ['f32', 'f16', 'bf16'] },
     ...common('progress', 'quiet'),
+    names: { type: 'boolean', describe: 'jsonl: the names of classes and tags in place of their numbers', default: false },
     shardSize: { type: 'string', metavar: 'SIZE', describe: 'largest weight file, e.g. 500MB or 5GB' },
   },
   examples: [
     { does: 'a graft for peft', command: 'graft convert --to peft topic.safetensors -o topic-peft/' },
-    { does: 'a table, to look at', command: 'graft convert --to jsonl test.arrow | head -n 3' },
+    { does: 'a table, to look at', command: 'graft convert --to jsonl --names test.arrow | head -n 3' },
     { does: 'half the size', command: 'graft convert --to safetensors --dtype bf16 --shard-size 2GB minilm/ -o minilm-bf16/' },
   ],
   binary: (args) => args.to !== 'jsonl',
@@ -30,6 +32,7 @@ const command: Command = {
     const dtype = args.dtype ? (String(args.dtype).toUpperCase() as FloatDtype) : undefined;
     if (args.shardSize && args.to !== 'safetensors') throw usageError(`--shard-size is for checkpoints (--to safetensors), not --to ${args.to}`);
     if (dtype && (args.to === 'arrow' || args.to === 'jsonl')) throw usageError('--dtype is for weights, not for tables');
+    if (args.names && args.to !== 'jsonl') throw usageError(`--names is for --to jsonl: ${args.to} keeps the names of classes beside their numbers`);
     if (args.to === 'arrow') return toArrow(args, input);
     if (args.to === 'jsonl') return toLines(args, input);
     if (args.to === 'safetensors') return toCheckpoint(args, input, dtype);
@@ -71,8 +74,9 @@ async function toArrow(args: Arguments, input: string): Promise<void> {
 async function toLines(args: Arguments, input: string): Promise<void> {
   const [{ openTable }, { writeOutput }, { jsonLine }] = await Promise.all([import('../formats/table.js'), import('../formats/output.js'), import('../formats/jsonl.js')]);
   const table = await openTable(input, { columns: args.columns });
+  const named = args.names ? (await import('../formats/features.js')).nameClasses(table.schema) : (row: Row) => row;
   await writeOutput(args.output, async (out) => {
-    for await (const rows of table.rows(1024)) await out.write(rows.map(jsonLine).join(''));
+    for await (const rows of table.rows(1024)) await out.write(rows.map((r) => jsonLine(named(r))).join(''));
   }, { text: true });
 }
 

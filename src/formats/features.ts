@@ -1,4 +1,5 @@
 import { DataType, Schema } from 'apache-arrow';
+import type { Row } from './rows.js';
 
 /**
  * The features of Hugging Face `datasets`, which travel in the Arrow schema's metadata under "huggingface" as
@@ -22,6 +23,13 @@ export function classNames(schema: Schema, column: string): string[] | null {
   let feature: Feature | Feature[] | undefined = featuresOf(schema)[column];
   while (feature && (Array.isArray(feature) || (feature._type !== 'ClassLabel' && feature.feature))) feature = Array.isArray(feature) ? feature[0] : feature.feature;
   return feature?._type === 'ClassLabel' && Array.isArray(feature.names) ? feature.names : null;
+}
+
+/** Puts the names of classes, and of lists of them, in place of their numbers; a number that has none stays. */
+export function nameClasses(schema: Schema): (row: Row) => Row {
+  const columns = schema.fields.map((f) => ({ column: f.name, names: classNames(schema, f.name) }));
+  const name = (value: unknown, names: readonly string[]): unknown => (Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as Iterable<unknown>, (v) => name(v, names)) : names[value as number] ?? value);
+  return (row) => Object.fromEntries(columns.map(({ column, names }) => [column, names ? name(row[column], names) : row[column]]));
 }
 
 /**

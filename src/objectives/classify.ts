@@ -68,7 +68,9 @@ export function labelReader(p: Preparation, column = 'label'): (value: unknown, 
   const classes = p.runtime.head!.labels!;
   const names = p.table.classNames(column);
   const indexOf = classIndex(classes, names);
+  const otherNumbers = !names && classes.every((c) => /^-?\d+$/.test(c)) && classes.some((c, i) => c !== String(i));
   return (value, row) => {
+    if (otherNumbers && typeof value === 'number') throw dataError(`${where(p, row)}: ${column} ${value} may be the class called ${value} or the one at ${value} of ${classes.slice(0, 5).join(', ')}: write names as text ("${value}"), or graft data import --labels-from`);
     const label = indexOf(value);
     if (label < 0) throw dataError(`${where(p, row)}: ${column} ${JSON.stringify((typeof value === 'number' ? names?.[value] : undefined) ?? value)} is none of the head's ${classes.length} classes (${classes.slice(0, 5).join(', ')}${classes.length > 5 ? ', …' : ''})`);
     return label;

@@ -69,3 +69,9 @@ test('labels are matched by name where the data names some classes as the head d
   assert.deepEqual(index(null, 0, 2, 3, -1, 0.5, null), [0, 2, -1, -1, -1, -1]);
   assert.throws(() => labelReader(preparation([], undefined, ['a', 'b', 'd']))(2, 4), /rows: row 5: label "d" is none of the head's 3 classes \(a, b, c\)/);
 });
+
+test('a number without names is refused where the classes are called by other numbers than their own', () => {
+  const read = labelReader({ ...preparation([]), runtime: { head: { labels: ['1', '2', '3'] } } } as never);
+  assert.equal(read('2', 0), 1);
+  assert.throws(() => read(2, 4), { status: 65, message: /row 5: label 2 may be the class called 2 or the one at 2 of 1, 2, 3: write names as text \("2"\)/ });
+});

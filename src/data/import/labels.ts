@@ -14,7 +14,7 @@ export interface LabelOptions {
 }
 
 /**
- * Turns a column of class names or numbers into class labels (nullable int64 with their names in the schema), as `datasets` does.
+ * Turns a column of class names or numbers into class labels (nullable int64 with their names in the schema), as `datasets` does. Null and empty texts are missing labels.
  * @param open starts reading; called twice where the names have to be collected first
  * @param pass what the caller is after: where it is names only, one reading is enough
  * @throws GraftError (65) for a value that is no class
@@ -37,7 +37,7 @@ async function collect({ batches }: Flow, column: string): Promise<Set<string>> 
   const found = new Set<string>();
   for await (const batch of batches) {
     for (const value of batch.getChild(column)!) {
-      for (const v of isList(value) ? value : [value]) if (v !== null) found.add(String(v));
+      for (const v of isList(value) ? value : [value]) if (!isMissing(v)) found.add(String(v));
     }
     if (found.size > MOST_CLASSES) throw usageError(`more than ${MOST_CLASSES} different values in '${column}': are these classes? --label none leaves the column alone`);
   }
@@ -45,6 +45,9 @@ async function collect({ batches }: Flow, column: string): Promise<Set<string>> 
 }
 
 const MOST_CLASSES = 10000;
+
+/** An empty field of a CSV file is no class of that name. */
+const isMissing = (value: unknown): boolean => value === null || value === '';
 
 const isList = (value: unknown): value is Iterable<unknown> => typeof value === 'object' && value !== null;
 
@@ -61,7 +64,7 @@ function encode({ schema, batches }: Flow, field: Field, { column, names, first 
   const out = withClassLabel(new Schema(fields, schema.metadata), column, names);
   const index = new Map(names.map((n, i) => [n, i]));
   const number = (value: unknown, row: number): number | null => {
-    if (value === null) return null;
+    if (isMissing(value)) return null;
     const text = String(value);
     const found = index.get(text) ?? (/^-?\d+$/.test(text) ? Number(text) - first : -1);
     if (!(found >= 0 && found < names.length)) throw dataError(`${where}: row ${row}: '${text}' in column '${column}' is none of the classes ${names.slice(0, 20).join(', ')}`);
