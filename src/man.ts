@@ -81,7 +81,7 @@ const MANNERS: [string, string[]][] = [
 const ENVIRONMENT: [string, string][] = [
   ['GRAFT_ADDON', 'the native backend\'s file, instead of the one that was built or came along; none: do without'],
   ['GRAFT_BACKEND', 'what --backend auto stands for; without it a GPU that graft-cuda can use, else one that TensorFlow\'s package can use where it is installed, else the processor. graft --version says what it is here, and why'],
-  ['CUDA_HOME, VIRTUAL_ENV, CONDA_PREFIX', 'where NVRTC, NVIDIA\'s compiler, is looked for with --backend cuda besides the system\'s own places: a CUDA toolkit, or an environment with the Python package nvidia-cuda-nvrtc'],
+  ['CUDA_HOME, VIRTUAL_ENV, CONDA_PREFIX', 'where NVRTC, NVIDIA\'s compiler, is looked for with --backend cuda besides the system\'s own places: a CUDA toolkit, or an environment with the Python package nvidia-cuda-nvrtc; packages of every python3 on PATH are found as they are'],
   ['GRAFT_CUDA', 'a folder in which NVIDIA\'s libraries are looked for first'],
   ['GRAFT_DEBUG', 'when set, errors show where they were raised'],
   ['GRAFT_ISA', 'base or avx2: a lesser instruction set than the best one of this processor'],

@@ -1,5 +1,5 @@
 // Where libcuda, NVRTC and cuBLASLt are: named by GRAFT_CUDA, where the loader looks (LD_LIBRARY_PATH, the system), under CUDA_HOME and
-// CUDA_PATH, and where Python wheels put them.
+// CUDA_PATH, and where Python wheels put them: of an active environment, of every python3 on PATH, of the user and the system.
 #include <dirent.h>
 #include <dlfcn.h>
 
@@ -31,6 +31,8 @@ std::vector<std::string> entries(const std::string& folder) {
   return out;
 }
 
+std::string folderOf(const std::string& path) { return path.substr(0, std::min(path.rfind('/'), path.size())); }
+
 /** `lib` folders of the packages nvidia/ of every Python under a prefix. */
 void addWheels(const std::string& prefix, std::vector<std::string>& out) {
   if (prefix.empty()) return;
@@ -40,6 +42,20 @@ void addWheels(const std::string& prefix, std::vector<std::string>& out) {
       const std::string nvidia = prefix + "/lib/" + python + "/" + packages + "/nvidia";
       for (const std::string& part : entries(nvidia)) out.push_back(nvidia + "/" + part + "/lib");
     }
+  }
+}
+
+/** The same of every python3 on PATH: of the environment it stands in, and of the one its links lead to. */
+void addPythonsOnPath(std::vector<std::string>& out) {
+  const std::string path = environment("PATH");
+  for (size_t begin = 0, end; begin < path.size(); begin = end + 1) {
+    end = std::min(path.find(':', begin), path.size());
+    const std::string python = path.substr(begin, end - begin) + "/python3";
+    char* real = realpath(python.c_str(), nullptr);
+    if (!real) continue;
+    const std::string resolved = real;
+    std::free(real);
+    for (const std::string& file : {python, resolved}) addWheels(folderOf(folderOf(file)), out);
   }
 }
 
@@ -54,6 +70,7 @@ std::vector<std::string> folders() {
     if (!prefix.empty()) out.push_back(prefix + "/lib");
     addWheels(prefix, out);
   }
+  addPythonsOnPath(out);
   out.insert(out.end(), {"/usr/local/cuda/lib64", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64"});
   const std::string home = environment("HOME");
   addWheels(home.empty() ? "" : home + "/.local", out);

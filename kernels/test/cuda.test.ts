@@ -1,7 +1,7 @@
 // graft-cuda without a GPU: its kernels run in the emulator, and the tests of graft-cpu's kernels are run again on them.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -83,6 +83,22 @@ test('what is missing is one clear line', { skip }, () => {
   const { stdout } = spawnSync('sh', ['-c', 'ldconfig -p 2>/dev/null | grep -c libcuda.so.1'], { encoding: 'utf8' });
   if (stdout.trim() === '0') assert.match(line(none), /^cuda: libcuda\.so\.1 was not found: install NVIDIA's driver .*--backend cpu\n$/);
   assert.match(line(emulated(folder, { GRAFT_EMULATOR_CAPABILITY: '75' })), /^cuda: the emulated GPU has compute capability 7\.5; graft needs 8\.0 \(Ampere\) or newer, or --backend cpu\n$/);
+});
+
+test('libraries are found in the Python packages of every python3 on PATH, also where it is a link to another environment\'s', { skip }, () => {
+  const out = mkdtempSync(join(tmpdir(), 'graft-')), wheel = join(out, 'base/lib/python3.11/site-packages/nvidia/all/lib'), [base, linked] = ['base', 'linked'].map((name) => join(out, name, 'bin'));
+  try {
+    for (const made of [wheel, base, linked]) mkdirSync(made, { recursive: true });
+    for (const name of readdirSync(folder).filter((file) => file.includes('.so'))) symlinkSync(join(folder, name), join(wheel, name));
+    writeFileSync(join(base, 'python3'), '');
+    symlinkSync(join(base, 'python3'), join(linked, 'python3'));
+    const env = { ...emulated(folder), GRAFT_CUDA: '', HOME: '/nowhere', CUDA_HOME: '', CUDA_PATH: '', VIRTUAL_ENV: '', CONDA_PREFIX: '', LD_LIBRARY_PATH: '' };
+    const found = (path: string): boolean => script(`${START} const { describeGpu } = await import(SRC + 'device.js'), { native } = await import(SRC + 'native.js'); console.log(describeGpu(native()).name);`, { ...env, PATH: path }).stdout === 'emulated GPU\n';
+    assert.deepEqual([`/nowhere:${base}`, linked].map(found), [true, true]);
+    if (spawnSync('sh', ['-c', 'ldconfig -p 2>/dev/null | grep -q libcuda.so.1']).status !== 0) assert.ok(!found('/nowhere'));
+  } finally {
+    rmSync(out, { recursive: true });
+  }
 });
 
 test('out of memory is one clear line, after what was kept for reuse has been given back', { skip }, () => {
