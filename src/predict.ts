@@ -54,9 +54,10 @@ export async function predictRows(objective: Objective, rows: readonly Row[], fi
 export function predictExamples(objective: Objective, examples: readonly Example[], p: Preparation): Row[] {
   const { inputs, targets } = objective.batch(examples, 0, p);
   const rows = scoped(() => {
-    const logits = p.runtime.logits(inputs, { route: routeOf(examples) }, targets.positions);
-    if (!Number.isFinite(tf.sum(logits).dataSync()[0])) throw unsoundWeight(p.runtime) ?? new GraftError(`${p.table.name}: the predictions are not finite; the graft may have diverged in training`);
-    return objective.outputs(logits, examples, targets, p);
+    const pass = p.runtime.forward({ route: routeOf(examples), losses: objective.losses?.(targets, p.options) }), logits = p.runtime.logitsOf(pass, inputs, targets.positions);
+    const values = pass.scored ?? logits;
+    if (!Number.isFinite(tf.sum(values).dataSync()[0])) throw unsoundWeight(p.runtime) ?? new GraftError(`${p.table.name}: the predictions are not finite; the graft may have diverged in training`);
+    return objective.outputs(values, examples, targets, p);
   });
   disposeBatch(inputs as never);
   return rows;

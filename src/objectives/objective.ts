@@ -59,7 +59,7 @@ export interface Objective<E extends Example = Example> {
   batch(examples: readonly E[], epoch: number, p: Preparation): { inputs: Batch; targets: Targets };
   /** The sum over scored terms: the step divides it by their number. */
   loss(logits: Tensor, targets: Targets, options: Record<string, unknown>): Scalar;
-  /** The losses of the terms straight from the last layer of a head, in place of its logits; `loss` is then their sum. */
+  /** The losses of the terms straight from the last layer of a head, in place of its logits; `loss` is then their sum, and `outputs` is given them, [N]. */
   losses?(targets: Targets, options: Record<string, unknown>): RowLosses;
   /** The prediction columns of each example. */
   outputs(logits: Tensor, examples: readonly E[], targets: Targets, p: Preparation): Row[];

@@ -55,9 +55,9 @@ export const sumOfLosses = (losses: Tensor1D, { weights, tensors }: Targets): Sc
 export const vocabularyLosses = (targets: Targets): RowLosses => (x, W, b) =>
   linearCrossEntropy(tf.reshape(x, [-1, x.shape.at(-1)!]) as Tensor2D, W, b, labelsOf(targets));
 
-/** Total negative log-likelihood, scored tokens and bytes of each example. */
-export function likelihoodRows(logits: Tensor, examples: readonly Spoken[], { count, labels, owners }: Targets): Row[] {
-  const losses = rowLosses(logits, { labels }).dataSync();
+/** Total negative log-likelihood, scored tokens and bytes of each example. @param given the logits, or already the losses of their rows, [N] */
+export function likelihoodRows(given: Tensor, examples: readonly Spoken[], { count, labels, owners }: Targets): Row[] {
+  const losses = (given.rank === 1 ? given : rowLosses(given, { labels })).dataSync();
   const rows = examples.map((e) => ({ nll: 0, tokens: 0, bytes: e.bytes }));
   for (let i = 0; i < count; i++) {
     rows[owners![i]].nll += losses[i];
