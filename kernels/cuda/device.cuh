@@ -3,7 +3,10 @@
 
 #include "types.h"
 
-#ifndef GRAFT_EMULATOR
+#ifdef GRAFT_EMULATOR
+#define NOT_INLINED inline
+#else
+#define NOT_INLINED inline __noinline__
 /** A kernel that is launched by its name, with at most `threads` a block. (CUDA has functions of some of these names.) */
 #define KERNEL(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) kernel_##name(__VA_ARGS__)
 /** Memory of the block, `count` values. */
@@ -31,6 +34,7 @@ inline uint16_t floatToBf16(float x) {
   if ((u & 0x7fffffffu) > 0x7f800000u) return uint16_t(u >> 16 | 0x40);
   return uint16_t((u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
+#ifdef GRAFT_EMULATOR
 inline float f16ToFloat(uint16_t h) {
   const uint32_t sign = uint32_t(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
   if (exponent == 31) return __uint_as_float(sign | 0x7f800000u | fraction << 13);
@@ -40,6 +44,13 @@ inline float f16ToFloat(uint16_t h) {
   }
   return __uint_as_float(sign | (exponent + 112) << 23 | fraction << 13);
 }
+#else
+inline float f16ToFloat(uint16_t h) {
+  float out;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(out) : "h"(h));
+  return out;
+}
+#endif
 
 /** Element i of float memory stored as `storage`; also int32 and bool. */
 inline float loadFloat(const void* x, int storage, Index i) {

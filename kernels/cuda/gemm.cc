@@ -1,11 +1,24 @@
 #include "blas.h"
+#include "tile-bf16.h"
 
 #include <algorithm>
 
 using namespace graft;
 using namespace graft::cuda;
 
-static Kernel gemmKernel("gemm", "gemm");
+static Kernel gemmKernel("gemm", "gemm"), alongBf16("gemm-bf16", "gemmBf16Along"), acrossBf16("gemm-bf16", "gemmBf16Across");
+
+int cuda::vectorsOf(const Gemm& g, Pointer a, Pointer b) {
+  const auto divides = [](Pointer p, int storage, int64_t step) { return p && (int64_t(p.address) | step * (storage == kF32 ? 4 : 2)) % 16 == 0; };
+  const bool alongB = g.rowB == 1;
+  return (g.columnA == 1 && divides(a, g.storageA, g.rowA) ? 1 : 0) | ((alongB || g.columnB == 1) && divides(b, g.storageB, alongB ? g.columnB : g.rowB) ? 2 : 0);
+}
+
+/** Operands rounded to bf16, on the tensor cores. */
+static void multiplyNarrow(Pointer a, Pointer b, const Outputs& o, Gemm g) {
+  g.vectors = vectorsOf(g, a, b);
+  launch(g.rowB == 1 ? alongBf16 : acrossBf16, {blocks(g.n, kTileColumns), blocks(g.m, kTileRows)}, 256, 0, a, b, o.c, o.add, o.bias, o.before, g);
+}
 
 static void multiply(Pointer a, Pointer b, const Outputs& o, Pointer pairs, int64_t matrices, const Gemm& g) {
   for (int64_t first = 0; first < matrices; first += 65535)
@@ -58,7 +71,12 @@ GRAFT_CUDA(product) {
   const Pointer add = call.f32OrNull(9, m * n), bias = call.f32OrNull(10, n);
   const Pointer before = call.none(12) ? Pointer() : call.outF32(12, m * n);
   const Outputs o = {call.outF32(2, m * n), add, bias, before};
-  const Pointer b = call.flag(13) ? decoded(call, 1, call.flag(7) ? n : k, call.flag(7) ? k : n) : Pointer();
-  if (b) g.storageB = kBf16;
-  if (!multiplyByBlas(call, o, {}, g, b)) multiply(call.input(0), b ? b : call.input(1), o, {}, 1, g);
+  const int64_t rows = call.flag(7) ? n : k, columns = call.flag(7) ? k : n;
+  if (call.flag(13) && multiplyCoded(call, o, g, rows, columns)) return;
+  const Pointer given = call.flag(13) ? decoded(call, 1, rows, columns) : Pointer();
+  if (given) g.storageB = kBf16;
+  if (multiplyByBlas(call, o, {}, g, given)) return;
+  const Pointer a = call.input(0), b = given ? given : call.input(1);
+  if (g.narrow) multiplyNarrow(a, b, o, g);
+  else multiply(a, b, o, {}, 1, g);
 }

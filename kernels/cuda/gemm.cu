@@ -1,12 +1,6 @@
 // Matrix products in single precision, operands of any float storage.
-#include "gemm.h"
-#include "math.cuh"
+#include "gemm.cuh"
 #include "tile.cuh"
-
-inline float operand(const void* x, int storage, Index i, int narrow) {
-  const float value = loadFloat(x, storage, i);
-  return narrow ? bf16ToFloat(floatToBf16(value)) : value;
-}
 
 /** `pairs` (or null): for each matrix of C the numbers of those of A and of B. Blocks: [n / 64, m / 64, matrices], the last from `first` on. */
 KERNEL(256, gemm, const void* a, const void* b, float* c, const float* add, const float* bias, float* before, const Index* pairs, Index first, Gemm g) {
@@ -15,15 +9,12 @@ KERNEL(256, gemm, const void* a, const void* b, float* c, const float* add, cons
   const TileLane lane;
   float sum[4][4] = {};
   multiplyTiles(row0, g.m, column0, g.n, 0, g.k, g.columnA == 1, g.rowB == 1,
-                [=](Index i, Index p) { return operand(a, g.storageA, fromA + i * g.rowA + p * g.columnA, g.narrow); },
-                [=](Index j, Index p) { return operand(b, g.storageB, fromB + p * g.rowB + j * g.columnB, g.narrow); }, sum);
+                [=](Index i, Index p) { return loadFloat(a, g.storageA, fromA + i * g.rowA + p * g.columnA); },
+                [=](Index j, Index p) { return loadFloat(b, g.storageB, fromB + p * g.rowB + j * g.columnB); }, sum);
+  const Finish finish = {c, add, bias, before};
   for (int i = 0; i < 4; i++)
     for (int j = 0; j < 4; j++) {
-      const Index row = row0 + lane.row + i, column = column0 + lane.column + j, at = (matrix * g.m + row) * g.n + column;
-      if (row >= g.m || column >= g.n) continue;
-      float value = g.alpha * sum[i][j] + (add ? add[at] : 0.f) + (bias ? bias[column] : 0.f);
-      if (before) before[at] = value;
-      if (g.activation >= 0) value = unaryValue(g.activation, value, 0.f, 0.f);
-      c[at] = value;
+      const Index row = row0 + lane.row + i, column = column0 + lane.column + j;
+      if (row < g.m && column < g.n) finish(g, (matrix * g.m + row) * g.n + column, column, sum[i][j]);
     }
 }

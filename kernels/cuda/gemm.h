@@ -10,5 +10,5 @@ struct Gemm {
   int storageA, storageB, activation;                         // Unary, or -1
   int narrow;                                                 // operands are rounded to bf16 first
   float alpha;
-  int unused;
+  int vectors;                                                // bf16: of A (1), of B (2) eight neighbours begin where 16 bytes divide
 };

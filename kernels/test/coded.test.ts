@@ -80,7 +80,7 @@ const bf16 = (x: ArrayLike<number>): Float32Array => new Float32Array(new Uint32
 for (const precision of ['nf4', 'int8'] as const) {
   test(`products with ${precision} weights are those of what the codes stand for in bf16, and so are the gradients; heads are left as they are`, { skip }, async () => {
     await useBackend(NAME, { threads: 2, precision });
-    for (const [out, width, tokens] of [[64, 260, 9], [13, 37, 3], [130, 96, 1], [300, 800, 70]]) for (const layout of ['oi', 'io'] as const) {
+    for (const [out, width, tokens] of [[64, 264, 9], [64, 260, 2], [13, 37, 3], [130, 96, 1], [70, 264, 7], [300, 800, 70], [40, 64, 270]]) for (const layout of ['oi', 'io'] as const) {
       const shape: [number, number] = layout === 'oi' ? [out, width] : [width, out];
       withMapped(Float32Array.from(random(shape).values), shape, (W) => {
         const x = bf16(random([tokens, width]).values), dy = bf16(random([tokens, out], 'float32', 0.7).values), w = bf16(decoded(W)), bias = Float32Array.from(random([out]).values);

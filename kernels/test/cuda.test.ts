@@ -20,7 +20,7 @@ const SHARED = ['bidiagonalise', 'binaryOp', 'codeWeights', 'count', 'destroy', 
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
-const OWN_PRODUCTS = ['matmul', 'linear', 'low-rank'];
+const OWN_PRODUCTS = ['matmul', 'linear', 'low-rank', 'coded'];
 
 for (const [name, how, more] of [...AGAIN.map((name) => [name, '', {}] as const), ...OWN_PRODUCTS.map((name) => [name, ', without cuBLASLt', { GRAFT_CUBLASLT: 'none' }] as const)]) {
   test(`on graft-cuda: ${name}${how}`, { skip }, () => {
@@ -126,7 +126,7 @@ test('a native function without a kernel on the GPU runs on the host, on memory 
 test('bf16: operands of products with frozen weights are rounded, nothing else; the weight is kept in bf16 alone', { skip }, () => {
   for (const library of ['', 'none']) {
     const { stdout, stderr } = script(`
-      const { useBackend, tf, linear, openMapped } = await import(SRC + 'index.js'), { writeFileSync } = await import('node:fs');
+      const { useBackend, tf, linear, openMapped, variableGradients } = await import(SRC + 'index.js'), { writeFileSync } = await import('node:fs');
       const lines = [];
       await useBackend('cuda', { precision: 'bf16', warn: (line) => lines.push(line) });
       const wave = (n, step) => Float32Array.from({ length: n }, (_, i) => Math.sin(i * step)), [rows, width, out] = [5, 24, 9];
@@ -140,10 +140,12 @@ test('bf16: operands of products with frozen weights are rounded, nothing else; 
       const far = (t, want) => Math.max(...t.dataSync().map((y, i) => Math.abs(y - want[i])));
       const X = tf.tensor2d(x, [rows, width]), first = far(linear(X, W), product(round(x), round(w))), kept = weights();
       linear(X, W);
+      const dy = wave(rows * out, 0.23), v = tf.variable(X), back = variableGradients(() => tf.sum(tf.mul(linear(v, W), tf.tensor2d(dy, [rows, out]))), [v]).grads.get(v);
+      const wanted = Array.from({ length: rows * width }, (_, i) => { let s = 0; for (let k = 0; k < out; k++) s += round(dy)[Math.floor(i / width) * out + k] * round(w)[k * width + i % width]; return s; });
       const fresh = far(linear(X, tf.tensor2d(w, [out, width])), product(x, w));
-      console.log(JSON.stringify({ first: first < 1e-5, fresh: fresh < 1e-5, differs: far(linear(X, W), product(x, w)) > 1e-4, kept: [kept, weights()], lines: lines.length }));`, emulated(folder, { GRAFT_CUBLASLT: library }));
+      console.log(JSON.stringify({ first: first < 1e-5, back: far(back, wanted) < 1e-5, fresh: fresh < 1e-5, differs: far(linear(X, W), product(x, w)) > 1e-4, kept: [kept, weights()], lines: lines.length }));`, emulated(folder, { GRAFT_CUBLASLT: library }));
     const kept = library ? 24 * 9 * 4 : 24 * 9 * 2;
-    assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), { first: true, fresh: true, differs: true, kept: [kept, kept], lines: library ? 1 : 0 });
+    assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), { first: true, back: true, fresh: true, differs: true, kept: [kept, kept], lines: library ? 1 : 0 });
   }
 });
 
