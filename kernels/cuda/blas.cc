@@ -102,30 +102,13 @@ void convert(Pointer x, int storage, Pointer y, int wanted, int64_t n) {
   else launch(narrow, {blocks(n, 256)}, 256, 0, x, storage, y, Index(n));
 }
 
-/** A float32 weight in bf16, kept in the place of its float32 values. */
-Pointer narrowed(Buffer& b) {
-  if (!b.mirror || !b.mirror->narrowed) {
-    notWhileRecording("a weight's first use");
-    const Untraced once(true);
-    const Pointer wide = toDevice(b, false);
-    Mirror& m = *b.mirror;
-    m.narrowedBytes = b.count * 2;
-    m.narrowed = allocate(m.narrowedBytes);
-    counters().weights += m.narrowedBytes;
-    convert(wide, kF32, m.narrowed, kBf16, b.count);
-    m.forget();
-  }
-  if (recording()) recording()->uses(b.mirror, b.mirror->narrowed, false);
-  return b.mirror->narrowed;
-}
-
 /** Argument i in the storage the product is formed in: in place, or converted into memory of this call. */
 Pointer converted(Call& call, int i, int& storage, int wanted) {
   Buffer& b = call.buffer(i);
   const int own = storage;
   storage = wanted;
   if (own == wanted) return toDevice(b, false);
-  if (b.frozen() && own == kF32 && !offloaded(b)) return narrowed(b);
+  if (b.frozen() && own == kF32 && !offloaded(b)) return keptInBf16(b, [&](Pointer wide, Pointer to) { convert(wide, kF32, to, kBf16, b.count); });
   const Pointer y = call.temporary(b.count * sizeOfType(wanted));
   convert(toDevice(b, false), own, y, wanted, b.count);
   return y;
@@ -135,12 +118,28 @@ Pointer converted(Call& call, int i, int& storage, int wanted) {
 
 Precision precision() { return chosen; }
 
-bool multiplyByBlas(Call& call, const Outputs& o, const Batch& batch, const Gemm& asked, Pointer given) {
+Pointer keptInBf16(Buffer& b, const std::function<void(Pointer, Pointer)>& make) {
+  if (!b.mirror || !b.mirror->narrowed) {
+    notWhileRecording("a weight's first use");
+    const Untraced once(true);
+    const Pointer own = toDevice(b, false);
+    Mirror& m = *b.mirror;
+    m.narrowedBytes = b.count * 2;
+    m.narrowed = allocate(m.narrowedBytes);
+    counters().weights += m.narrowedBytes;
+    make(own, m.narrowed);
+    m.forget();
+  }
+  if (recording()) recording()->uses(b.mirror, b.mirror->narrowed, false);
+  return b.mirror->narrowed;
+}
+
+bool multiplyByBlas(Call& call, const Outputs& o, const Batch& batch, const Gemm& asked, const Operands& operands) {
   if (!blas() || asked.m == 0 || asked.n == 0 || asked.k == 0) return false;
   Gemm g = asked;
   const int wanted = g.narrow ? kBf16 : g.storageA == g.storageB ? g.storageA : kF32;
-  const Pointer a = converted(call, 0, g.storageA, wanted).plus(batch.firstA * sizeOfType(wanted));
-  const Pointer b = (given ? given : converted(call, 1, g.storageB, wanted)).plus(batch.firstB * sizeOfType(wanted));
+  const Pointer a = converted(call, operands.a, g.storageA, wanted).plus(batch.firstA * sizeOfType(wanted));
+  const Pointer b = (operands.given ? operands.given : converted(call, operands.b, g.storageB, wanted)).plus(batch.firstB * sizeOfType(wanted));
   const Pointer raw = o.before ? o.before : o.c, add = o.add ? o.add : raw;
   const auto at = [](Pointer p) { return int64_t(p.address); };
   const std::array<int64_t, 4> sides = {alignment({at(b), batch.stepB * sizeOfType(wanted)}), alignment({at(a), batch.stepA * sizeOfType(wanted)}),

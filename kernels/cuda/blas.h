@@ -1,6 +1,8 @@
 // Matrix products: through cuBLASLt, and of coded weights.
 #pragma once
 
+#include <functional>
+
 #include "gemm.h"
 #include "memory.h"
 
@@ -16,8 +18,14 @@ struct Outputs { Pointer c, add, bias, before; };
 /** Matrices of a batch, `step` elements apart from the first on. */
 struct Batch { int64_t count = 1, firstA = 0, stepA = 0, firstB = 0, stepB = 0; };
 
-/** The product of arguments 0 and 1, or where `given` is set, of 0 and what is there in g's storage. False where cuBLASLt is not there or has no algorithm for it: nothing was done then. */
-bool multiplyByBlas(Call& call, const Outputs& o, const Batch& batch, const Gemm& g, Pointer given = {});
+/** A frozen weight in bf16, kept in the place of its own values: `make(own values, place)` when it is first asked for, always the same of a weight. */
+Pointer keptInBf16(Buffer& b, const std::function<void(Pointer, Pointer)>& make);
+
+/** Which arguments A and B are; where `given` is set, B is what lies there in g's storage. */
+struct Operands { int a = 0, b = 1; Pointer given; };
+
+/** False where cuBLASLt is not there or has no algorithm for it: nothing was done then. */
+bool multiplyByBlas(Call& call, const Outputs& o, const Batch& batch, const Gemm& g, const Operands& operands = {});
 
 /** Where A and B have eight neighbours that 16 bytes divide, as Gemm::vectors has it. */
 int vectorsOf(const Gemm& g, Pointer a, Pointer b);

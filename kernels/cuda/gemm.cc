@@ -75,7 +75,7 @@ GRAFT_CUDA(product) {
   if (call.flag(13) && multiplyCoded(call, o, g, rows, columns)) return;
   const Pointer given = call.flag(13) ? decoded(call, 1, rows, columns) : Pointer();
   if (given) g.storageB = kBf16;
-  if (multiplyByBlas(call, o, {}, g, given)) return;
+  if (multiplyByBlas(call, o, {}, g, {0, 1, given})) return;
   const Pointer a = call.input(0), b = given ? given : call.input(1);
   if (g.narrow) multiplyNarrow(a, b, o, g);
   else multiply(a, b, o, {}, 1, g);

@@ -30,7 +30,7 @@ struct Mirror {
   int64_t bytes = 0;
   bool onHost = false, onDevice = false;  // who has the values; nobody, as long as they are not set
   bool weight = false;                    // of a mapped file: the GPU's copy is kept beside it
-  cuda::Pointer narrowed;                 // of a float32 weight, its values in bf16
+  cuda::Pointer narrowed;                 // of a weight, its values in bf16 as products or convolutions read them
   int64_t narrowedBytes = 0;
   cuda::Pointer coded;                    // of a coded weight, its codes
   int64_t codedBytes = 0;

@@ -20,7 +20,7 @@ const SHARED = ['bidiagonalise', 'binaryOp', 'codeWeights', 'count', 'destroy', 
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
-const OWN_PRODUCTS = ['matmul', 'linear', 'low-rank', 'coded'];
+const OWN_PRODUCTS = ['matmul', 'linear', 'low-rank', 'coded', 'conv'];
 
 for (const [name, how, more] of [...AGAIN.map((name) => [name, '', {}] as const), ...OWN_PRODUCTS.map((name) => [name, ', without cuBLASLt', { GRAFT_CUBLASLT: 'none' }] as const)]) {
   test(`on graft-cuda: ${name}${how}`, { skip }, () => {
@@ -147,6 +147,38 @@ test('bf16: operands of products with frozen weights are rounded, nothing else; 
     const kept = library ? 24 * 9 * 4 : 24 * 9 * 2;
     assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), { first: true, back: true, fresh: true, differs: true, kept: [kept, kept], lines: library ? 1 : 0 });
   }
+});
+
+test('bf16: convolutions with frozen filters round as products do, forward and to their input; their filters are kept in bf16', { skip }, () => {
+  const { stdout, stderr } = script(`
+    const { useBackend, tf, conv2d, openMapped, variableGradients } = await import(SRC + 'index.js'), { writeFileSync } = await import('node:fs');
+    await useBackend('cuda', { precision: 'bf16' });
+    const round = (a) => new Float32Array(new Uint32Array(Float32Array.from(a).buffer).map((u) => (u + 0x7fff + (u >>> 16 & 1)) & 0xffff0000).buffer);
+    const wave = (shape, step) => tf.tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i * step + step)), shape), rounded = (t) => tf.tensor(round(t.dataSync()), t.shape);
+    const results = [];
+    for (const [x, w, options, hwio] of [
+      [[2, 9, 7, 16], [32, 16, 3, 3], { padding: 1, stride: 2 }], [[1, 13, 11, 24], [72, 24, 3, 3], { padding: 2, dilation: 2 }], [[2, 5, 6, 32], [48, 16, 3, 3], { padding: 1, groups: 2 }],
+      [[3, 8, 8, 40], [24, 40, 1, 1], {}], [[2, 8, 8, 16], [8, 16, 1, 1], { stride: 2 }], [[2, 6, 7, 40], [3, 3, 40, 16], { stride: 1 }, true], [[2, 6, 7, 8], [2, 3, 8, 88], { stride: 2 }, true],
+    ]) {
+      const X = wave(x, 0.37), W = wave(w, 0.11), path = process.env.XDG_CACHE_HOME + '/w', [to] = hwio ? [w[3]] : w, b = wave([to], 0.5);
+      writeFileSync(path, W.dataSync());
+      const before = tf.memory().packed, frozen = openMapped(path).tensor(0, w, 'F32'), f = (W, round) => (X) => {
+        if (hwio) return tf.conv2d(X, W, options.stride, 'same');
+        return conv2d(X, W, b, options);
+      };
+      const dy = wave(f(W)(X).shape, 0.71), both = (x, w, dy) => {
+        const v = tf.variable(x), { value, grads } = variableGradients(() => tf.sum(tf.mul(f(w)(v), dy)), [v]);
+        return [f(w)(v), grads.get(v)];
+      };
+      const got = both(X, frozen, dy), kept = tf.memory().packed - before, wanted = both(rounded(X), rounded(W), rounded(dy)), exact = both(X, W, dy);
+      const [y] = wanted, [, dx] = both(X, rounded(W), rounded(dy)), far = (a, b) => tf.max(tf.abs(tf.sub(a, b))).dataSync()[0] / tf.max(tf.abs(b)).dataSync()[0];
+      results.push([far(got[0], y) < 1e-5, far(got[1], dx) < 1e-5, far(got[0], exact[0]) > 1e-4, far(got[1], exact[1]) > 1e-4, kept / W.size]);
+      frozen.dispose();
+    }
+    console.log(JSON.stringify(results));`, emulated(folder));
+  const results = JSON.parse(stdout || JSON.stringify(stderr)) as unknown[][];
+  // Filters HWIO are read as they lie; a 1 × 1 filter with a stride is, too.
+  assert.deepEqual(results, [2, 2, 2, 2, 4, 4, 4].map((bytes) => [true, true, true, true, bytes]));
 });
 
 test('reads do not hold up other work and give the values of their time', { skip }, () => {
