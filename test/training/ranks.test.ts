@@ -58,6 +58,16 @@ for (const [backend, size, env] of [['cpu', 2, {}], ['cpu', 3, {}], ['cuda', 2, 
   });
 }
 
+const mpi = spawnSync('mpirun', ['--version'], { encoding: 'utf8' });
+test('mpirun starts two processes that train as one', { skip: mpi.status === 0 ? false : 'no mpirun here (Debian: openmpi-bin)' }, async () => {
+  const env = { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1', OMPI_MCA_rmaps_base_oversubscribe: '1' };
+  const alone = must(train('alone', '--backend', 'cpu'));
+  assert.equal(alone.length, 0);
+  const { status, stdout, stderr } = spawnSync('mpirun', ['-n', '2', process.execPath, join(root, 'bin/graft.js'), ...train('mpirun', '--backend', 'cpu')], { encoding: 'utf8', env });
+  assert.deepEqual([status, stdout, stderr], [0, '', '']);
+  await near('mpirun', 'alone');
+});
+
 test('a rank that dies ends the others, with one line', { timeout: 300_000 }, async () => {
   for (const [backend, dies] of [['cpu', 2], ['cpu', 0], ...(emulated ? [['cuda', 1]] : [])] as [string, number][]) {
     const out = `dead-${backend}-${dies}`, log = join(own, `${out}.log`);
