@@ -33,6 +33,9 @@ describe('flora', () => {
     assert.equal(Object.values(p).reduce((n, t) => n + t.size, 0), 74);
     const { S } = svd(weightDelta(site, flora.weightChange!(site, p as never, { ranks: [], scale: 2, dropout: 0 })).dataSync() as Float32Array, 16, 144);
     assert.ok(S[1] > 1e-2 * S[0] && S[2] < 1e-5 * S[0], 'LoRA needs rank 2: 2·(144 + 16)');
+    // As one 48×48 matrix, which some LoRAs of convolutions make of it, it is of rank 6: 6·(48 + 48) numbers, where rank 2, 192 numbers, leaves a part.
+    const delta = weightDelta(site, flora.weightChange!(site, p as never, { ranks: [], scale: 2, dropout: 0 })).dataSync() as Float32Array, flat = svd(delta, 48, 48).S;
+    assert.ok(flat[5] > 1e-3 * flat[0] && flat[6] < 1e-5 * flat[0] && Math.hypot(...flat.slice(2)) > 0.2 * Math.hypot(...flat), `${[...flat.slice(0, 8)]}`);
   });
 
   test('at the start the core alone has a gradient, and modes have no more rank than size', async () => {

@@ -6,6 +6,7 @@ import loha from '../../src/adapters/loha.js';
 import lora, { type LoraConfig } from '../../src/adapters/lora.js';
 import { weightDelta } from '../../src/adapters/low-rank.js';
 import pela from '../../src/adapters/pela.js';
+import { bytesOf } from '../../src/formats/dtype.js';
 import { loadTensor } from '../../src/formats/graft.js';
 import { IncrementalPca } from '../../src/init/ipca.js';
 import type { Model } from '../../src/models/model.js';
@@ -51,7 +52,14 @@ test('a Hadamard product of two matrices of rank 4 takes LoHa 512 numbers; LoRA 
   assert.ok(Math.hypot(...S.slice(8)) > 0.2 * Math.hypot(...S), `${[...S]}`);
 });
 
-test('the directions EVA starts from hold nearly all of the first gradient, random ones a third', () => {
+test('LoRA of full rank learns any change; of half of it, half of a change whose singular values are alike', () => {
+  const D = 16, W = drawn([D, D], 'W'), turn = tf.tensor2d(Float32Array.from(qr(Float64Array.from(drawn([D, D], 'change').dataSync()), D, D).Q), [D, D]);
+  const left = (rank: number): number => norm(tf.sub(towards(lora, { rank, alpha: rank }, W, tf.add(W, turn) as Tensor2D, { seed: 0, steps: 400, lr: 2e-2 }).delta, turn)) ** 2 / D;
+  const [half, full] = [left(D / 2), left(D)];
+  assert.ok(full < 1e-3 && Math.abs(half - 0.5) < 0.02, `${full} and ${half}`);
+});
+
+test('the directions EVA starts from hold nearly all of the first gradient, random ones a third, and from them the loss falls faster', () => {
   const D = 32, r = 4, spread = tf.tensor1d(Array.from({ length: D }, (_, i) => Math.exp(-i / 8))); // variances exp(-i/4)
   const turn = tf.tensor2d(Float32Array.from(qr(Float64Array.from(drawn([D, D], 'turn').dataSync()), D, D).Q), [D, D]);
   const inputs = (n: number, name: string): Tensor2D => tf.matMul(tf.mul(drawn([n, D], name), spread) as Tensor2D, turn);
@@ -61,10 +69,16 @@ test('the directions EVA starts from hold nearly all of the first gradient, rand
     const x = inputs(512, `${seed} gradient`), G = tf.matMul(tf.matMul(drawn([16, D], seed, 'error'), x, false, true), x) as Tensor2D;
     const held = (A: Float64Array): number => norm(tf.matMul(G, tf.tensor2d(Float32Array.from(A), [r, D]), false, true)) / norm(G);
     const random = tf.transpose(tf.tensor2d(Float32Array.from(qr(Float64Array.from(drawn([D, r], seed, 'random').dataSync()), D, r).Q), [D, r]));
-    return [held(Float64Array.from(pca.components.slice(0, r * D))), held(Float64Array.from(random.dataSync()))];
+    const starts = [Float64Array.from(pca.components.slice(0, r * D)), Float64Array.from(random.dataSync())], zero = tf.zeros([16, D]) as Tensor2D, target = drawn([16, D], seed, 'target');
+    const lossFrom = (A: Float64Array): number => towards(lora, { rank: r, alpha: r }, zero, target, {
+      seed, steps: 40, lr: 2e-2, inputs: (z) => tf.matMul(tf.mul(z, spread) as Tensor2D, turn),
+      given: (g) => ({ ...g, tensors: new Map(g.tensors).set('module.0.lora_A.weight', { dtype: 'F32', shape: [r, D], data: bytesOf(Float32Array.from(A)) }) }),
+    }).error ** 2;
+    return [...starts.map(held), ...starts.map(lossFrom)];
   });
-  const [eva, random] = [0, 1].map((i) => shares.reduce((n, s) => n + s[i], 0) / shares.length);
+  const [eva, random, lossEva, lossRandom] = [0, 1, 2, 3].map((i) => shares.reduce((n, s) => n + s[i], 0) / shares.length);
   assert.ok(eva > 0.9 && random < 0.5, `${eva} and ${random}`);
+  assert.ok(lossEva < 0.85 * lossRandom, `${lossEva} and ${lossRandom}`);
 });
 
 test('trained to compute what the whole weight does, the factors of PELA come nearer in what they compute; the penalty keeps them nearer in their entries', () => {

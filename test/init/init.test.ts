@@ -100,6 +100,8 @@ describe('what modules read', () => {
     };
     assert.ok(maxDifference(part(0), [1, 0, 0, 0]) < 1e-6, 'ipm');
     assert.ok(maxDifference(part(1), [0, 0, 0, 2]) < 1e-6, 'kpm');
+    const { A, B } = balanced(orientedSvd(Float32Array.of(1, 0, 0, 2), 2, 2, { M: Float64Array.of(1, 0, 0, 1), inverse: Float64Array.of(1, 0, 0, 1) }), 0, 1, 0.5);
+    assert.ok(maxDifference(matMulDouble(B, A, 2, 1, 2), [0, 0, 0, 4]) < 1e-6, 'by the weight alone, as PiSSA has it');
   });
 
   test('the damped covariance has an inverse even of rank one, and of zeros there is none', () => {
