@@ -25,7 +25,7 @@ Operands operands(const Args& args, const Geometry& g, Scratch& scratch) {
   for (int64_t b = 0; b < g.B; b++) {
     int64_t visible = g.Tk;
     for (int64_t j = g.Tk - 1; j >= 0; j--) {
-      o.bias[b * g.Tk + j] = (1 - mask[b * g.Tk + j]) * -1e9f;
+      o.bias[b * g.Tk + j] = (1 - mask[b * g.Tk + j]) * kMasked;
       if (mask[b * g.Tk + j] == 1) visible = j;
     }
     o.firstSure[size_t(b)] = std::max<int64_t>(0, visible + g.Tq - g.Tk);
@@ -33,12 +33,15 @@ Operands operands(const Args& args, const Geometry& g, Scratch& scratch) {
   return o;
 }
 
+/** Where head h of row b begins in q, and its keys in k. */
+int64_t atQuery(const Geometry& g, int64_t b, int64_t h) { return (g.queriesBefore(b) * g.H + h) * g.width; }
+int64_t atKey(const Geometry& g, int64_t b, int64_t h) { return (g.keysBefore(b) * g.Hkv + h * g.Hkv / g.H) * g.width; }
+
 AttentionHead head(const Geometry& g, const Operands& o, int64_t b, int64_t h) {
-  const int64_t kv = h * g.Hkv / g.H * g.width;
   AttentionHead out;
-  out.q = o.q + g.queriesBefore(b) * g.H * g.width + h * g.width;
-  out.k = o.k + g.keysBefore(b) * g.Hkv * g.width + kv;
-  out.v = o.v + g.keysBefore(b) * g.Hkv * g.width + kv;
+  out.q = o.q + atQuery(g, b, h);
+  out.k = o.k + atKey(g, b, h);
+  out.v = o.v + atKey(g, b, h);
   out.qStep = g.H * g.width;
   out.kStep = g.Hkv * g.width;
   out.Tq = g.length(b);
@@ -53,6 +56,15 @@ AttentionHead head(const Geometry& g, const Operands& o, int64_t b, int64_t h) {
   return out;
 }
 
+/** The operands of a head, and of those after it that share its keys, `heads` in all. */
+Ahead aheadOf(const AttentionHead& h, int64_t heads) {
+  Ahead out;
+  out.add(h.k, h.kStep, h.Tk, h.width, false);
+  out.add(h.v, h.kStep, h.Tk, h.width, false);
+  out.add(h.q, h.qStep, h.Tq, heads * h.width, false);
+  return out;
+}
+
 }  // namespace
 }  // namespace graft
 
@@ -63,16 +75,23 @@ GRAFT_EXPORT(attentionForward) {
   const Geometry g(args, 6);
   const Operands o = operands(args, g, scratch);
   float *out = args.outF32(4, g.queries()), *stats = args.outF32(5, elements({g.rows(), 2}));
-  const int64_t blocks = g.B * g.H >= 4 * threadCount() ? 1 : (g.Tq + kQueryBlock - 1) / kQueryBlock;
-  const int64_t rows = blocks == 1 ? g.Tq : kQueryBlock;
+  // Few heads are cut into parts, each of which copies the keys again.
+  const int64_t heads = std::max<int64_t>(1, g.B * g.H), parts = (4 * threadCount() + heads - 1) / heads, step = parts * kQueryBlock;
+  const int64_t rows = parts == 1 ? std::max<int64_t>(1, g.Tq) : std::max<int64_t>(1, (g.Tq + step - 1) / step) * kQueryBlock;
+  const int64_t blocks = (g.Tq + rows - 1) / rows;
   parallelFor(g.B * g.H * blocks, 1, [&](int64_t begin, int64_t end) {
     Scratch own;
     float* space = own.floats(attentionScratch(g.Tk, g.width, false));
     for (int64_t job = begin; job < end; job++) {
       const int64_t b = job / blocks / g.H, h = job / blocks % g.H, i = job % blocks * rows;
       if (i >= g.length(b)) continue;
-      attentionForward(head(g, o, b, h), i, std::min(g.length(b), i + rows), space, out + g.queriesBefore(b) * g.H * g.width + h * g.width,
-                       stats + g.firstRow(b, h) * 2);
+      Ahead ahead;
+      if (blocks == 1 && job + 1 < end) {
+        const AttentionHead next = head(g, o, (job + 1) / g.H, (job + 1) % g.H);
+        ahead = aheadOf(next, 1);
+        ahead.add(out + (next.q - o.q), next.qStep, next.Tq, next.width, true);
+      }
+      attentionForward(head(g, o, b, h), i, std::min(g.length(b), i + rows), ahead, space, out + atQuery(g, b, h), stats + g.firstRow(b, h) * 2);
     }
   });
 }
@@ -90,9 +109,17 @@ GRAFT_EXPORT(attentionGradient) {
     Scratch own;
     float* space = own.floats(attentionScratch(g.Tk, g.width, true));
     for (int64_t job = begin; job < end; job++) {
-      const int64_t b = job / g.Hkv, kv = job % g.Hkv, h = kv * shared;
-      const int64_t atQ = (g.queriesBefore(b) * g.H + h) * g.width, atK = (g.keysBefore(b) * g.Hkv + kv) * g.width;
-      attentionGradient(head(g, o, b, h), shared, out + atQ, dOut + atQ, stats + g.firstRow(b, h) * 2, space, dq + atQ, dk + atK, dv + atK);
+      const int64_t b = job / g.Hkv, h = job % g.Hkv * shared, atQ = atQuery(g, b, h), atK = atKey(g, b, h);
+      Ahead ahead;
+      if (job + 1 < end) {
+        const AttentionHead next = head(g, o, (job + 1) / g.Hkv, (job + 1) % g.Hkv * shared);
+        const int64_t q = next.q - o.q, k = next.k - o.k, width = shared * g.width;
+        ahead = aheadOf(next, shared);
+        for (const float* like : {out, dOut}) ahead.add(like + q, next.qStep, next.Tq, width, false);
+        ahead.add(dq + q, next.qStep, next.Tq, width, true);
+        for (const float* like : {dk, dv}) ahead.add(like + k, next.kStep, next.Tk, g.width, true);
+      }
+      attentionGradient(head(g, o, b, h), shared, out + atQ, dOut + atQ, stats + g.firstRow(b, h) * 2, ahead, space, dq + atQ, dk + atK, dv + atK);
     }
   });
 }

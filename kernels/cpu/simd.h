@@ -33,20 +33,24 @@ static inline vf vselect(vi mask, vf x, vf y) { return mask ? x : y; }
 static inline vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
 static inline vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
 static inline vf vabs(vf a) { return (vf)((vi)a & 0x7fffffff); }
+/** Lane i is what lane i + by was, counted round. */
+template <int by>
+static inline vf vshifted(vf v) {
+  vi from;
+  for (int i = 0; i < kLanes; i++) from[i] = (i + by) % kLanes;
+  return __builtin_shuffle(v, from);
+}
 /** Always the same order: pairwise by halves. */
 static inline float vsum(vf v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
-  return lanes[0];
-}
-static inline float vhmax(vf v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  float best = lanes[0];
-  for (int i = 1; i < kLanes; i++) best = lanes[i] > best ? lanes[i] : best;
-  return best;
+#if defined(__AVX512F__)
+  v += vshifted<8>(v);
+#endif
+#if defined(__AVX2__)
+  v += vshifted<4>(v);
+#endif
+  v += vshifted<2>(v);
+  v += vshifted<1>(v);
+  return v[0];
 }
 
 /** eˣ within 2 ulp; 0 below -87.3, +inf above 88.7, NaN kept (Cephes' polynomial). */

@@ -20,6 +20,7 @@ export const CASES: Case[] = [
   { B: 1, Tq: 12, Tk: 5, H: 1, Hkv: 1, dh: 40, causal: true },
   { B: 2, Tq: 60, Tk: 150, H: 4, Hkv: 2, dh: 12, causal: true, mask: padded(150, 120)(150), rate: 0.3 },
   { B: 3, Tq: 7, Tk: 7, H: 2, Hkv: 2, dh: 8, rate: 0.5 },
+  { B: 1, Tq: 70, Tk: 140, H: 2, Hkv: 1, dh: 32, mask: padded(137)(140) }, { B: 1, Tq: 66, Tk: 130, H: 1, Hkv: 1, dh: 32, rate: 0.2 },
   ragged([3, 1, 8], { H: 2, Hkv: 2, dh: 8 }), ragged([130, 2, 60, 57], { H: 4, Hkv: 2, dh: 16, causal: true, scale: 0.3 }),
   ragged([5, 9, 2], { H: 4, Hkv: 2, dh: 8, rate: 0.4 }), ragged([70], { H: 1, Hkv: 1, dh: 32 }),
   ragged([9, 130, 4], { H: 4, Hkv: 2, dh: 16, queries: [1, 1, 1] }), ragged([60, 150, 3, 7], { H: 2, Hkv: 2, dh: 20, queries: [59, 4, 0, 7], rate: 0.4 }),
