@@ -32,7 +32,7 @@ const petal: TtaMethod<Config> = {
     restore: { type: 'number', metavar: 'P', describe: 'probability that a weight returns to the source, where that is stochastic', default: 0.01, min: 0, max: 1 },
     sourceData: sourceOption('labelled, for the posterior of the weights: training goes on over them'),
     swagEpochs: { type: 'number', metavar: 'N', describe: 'passes over them; the weights after each but the first are averaged', default: 5, min: 2 },
-    swagLr: { type: 'number', describe: 'learning rate of SGD over them, reached from 8e-4 within three passes', default: 0.01, min: 0 },
+    swagLr: { type: 'number', describe: 'learning rate of SGD over them: 8e-4 for two passes, then reached within three', default: 0.01, min: 0 },
   },
   labelled: true,
   prepare: swag,
@@ -70,7 +70,7 @@ const petal: TtaMethod<Config> = {
 
 /**
  * SWAG with a diagonal covariance (Maddox et al., 2019): `mean.` and `variance.` of each weight over the ends of all passes but the first,
- * training with SGD on the labels.
+ * training with SGD on the labels. The rate rises from the first pass that counts on, as in the official implementation.
  */
 function swag(source: Source, batches: readonly SourceBatch[], { swagEpochs, swagLr }: Config, seed: number): Map<string, Tensor> {
   const network = source.copy(source.parameters(), BATCH), images = new SourceImages(batches);
@@ -78,7 +78,7 @@ function swag(source: Source, batches: readonly SourceBatch[], { swagEpochs, swa
   const zeros = (): Map<string, Variable> => new Map([...network.own].map(([n, v]) => [n, tf.tidy(() => tf.variable(tf.zerosLike(v), false))]));
   const mean = zeros(), squares = zeros();
   for (let epoch = 0; epoch < swagEpochs; epoch++) {
-    rates.lr = first + (swagLr - first) * Math.min(1, epoch / 3);
+    rates.lr = first + (swagLr - first) * Math.min(1, Math.max(0, epoch - 1) / 3);
     for (const { pixels, labels } of images.epoch(new Rng('swag', seed, epoch))) {
       training.descend(() => {
         const loss = tf.mean(crossEntropy(network.logits(pixels), labels!));

@@ -225,13 +225,15 @@ class Petal(Cotta):
         tensors = copied(source, lambda n: 'running' not in n)
         trained = {n: t for n, t in tensors.items() if t.requires_grad}
         optimiser, snapshots = torch.optim.SGD(trained.values(), lr=8e-4, momentum=0.9, weight_decay=5e-4), []
+        schedule = torch.optim.swa_utils.SWALR(optimiser, anneal_strategy='linear', anneal_epochs=3, swa_lr=swag_lr)
         x, y = (torch.cat(part) for part in zip(*clean))
         for epoch in range(swag_epochs):
-            optimiser.param_groups[0]['lr'] = 8e-4 + (swag_lr - 8e-4) * min(1, epoch / 3)
             for rows in chance.order(len(x), 'swag', epoch).split(len(clean[0][0])):
                 optimiser.zero_grad()
                 F.cross_entropy(Network(tensors, batch=True)(x[rows]), y[rows]).backward()
                 optimiser.step()
+            if epoch > 0:
+                schedule.step()
             snapshots.append({n: t.detach().double().clone() for n, t in trained.items()})
         several = {n: torch.stack([s[n] for s in snapshots[1:]]) for n in trained}
         self.variance = {n: t.var(0, unbiased=False).to(source[n].dtype) for n, t in several.items()}
