@@ -38,7 +38,7 @@ const command: Command = {
     gradientCheckpointing: { type: 'boolean', incidental: true, describe: 'keep of every block its input alone and compute the block again in the backward pass: the same result to the last bit, in much less memory and about a third more time', default: false },
     offload: { type: 'boolean', incidental: true, describe: 'with --backend cuda: frozen weights stay in host memory and come to the GPU as they are needed, those of the next block while this one computes; it then holds two blocks at a time', default: false },
     backboneDropout: { type: 'string', describe: 'dropout of the frozen model while training: what its config.json says, or none, which is faster', choices: ['checkpoint', 'off'], default: 'checkpoint' },
-    cudaGraphs: { type: 'boolean', incidental: true, describe: 'with --backend cuda: gradients of batches of one shape, as --pack makes them, are recorded as CUDA graphs and queued whole; the same bytes', default: false },
+    cudaGraphs: { type: 'boolean', incidental: true, describe: 'with --backend cuda: gradients of batches of one shape, as --pack makes them, are recorded as CUDA graphs and queued whole (with several processes each records its own); the same bytes', default: false },
     valid: { type: 'string', metavar: 'FILE', describe: 'validation data' },
     validShare: { type: 'number', metavar: 'SHARE', describe: 'or this share of the training data', min: 0, max: 0.9 },
     evalEvery: { type: 'number', metavar: 'N', describe: 'validate every N steps; default: every epoch', min: 1 },

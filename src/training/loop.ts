@@ -123,7 +123,7 @@ export class Loop {
         return m === 0 && !this.o.ranks?.rank ? this.withPenalties(loss) : loss;
       }, wanted);
       const given = { inputs, targets, route };
-      const { value, grads } = this.recorded ? this.recorded.run(given, [terms, m === 0], wanted, ofBatch) : ofBatch(given);
+      const { value, grads } = this.recorded ? this.recorded.run(given, [terms, m === 0, counts], wanted, ofBatch) : ofBatch(given);
       total = plus(total, value);
       for (const [name, v] of trained) {
         const grad = grads.get(v); // absent where nothing in this batch depends on it

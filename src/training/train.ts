@@ -61,7 +61,7 @@ async function inRanks(place: Place, given: Arguments, inputs: readonly string[]
 }
 
 async function runAlone(args: Arguments, inputs: readonly string[], ranks: Ranks | null = null): Promise<void> {
-  refuseTogether(args, ranks);
+  refuseTogether(args);
   const grafts = await Promise.all(inputs.map(readGraft));
   const runtime = await openRuntime({ model: args.model, grafts, trainable: true });
   if (args.offload) await offload(runtime);
@@ -87,9 +87,8 @@ export async function offload({ model, checkpoint }: Runtime): Promise<void> {
 }
 
 /** @throws GraftError (64) for options that do not go together */
-function refuseTogether({ offload, cudaGraphs, precision }: Arguments, ranks: Ranks | null): void {
+function refuseTogether({ offload, cudaGraphs, precision }: Arguments): void {
   if (cudaGraphs && offload) throw usageError('--cuda-graphs and --offload exclude each other: a recording needs its weights where they are');
-  if (cudaGraphs && ranks) throw usageError('--cuda-graphs is for one process');
   if (offload && (precision === 'int8' || precision === 'nf4')) throw usageError(`--offload is for weights as they are stored: leave out --precision ${precision}`);
 }
 
