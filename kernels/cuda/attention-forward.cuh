@@ -13,15 +13,12 @@ inline void attend(const float* q, const float* k, const float* v, const float* 
   const Lane& lane = part.lane;
   const int first = part.first, keys = part.keysSeen(kQueries);
   if (first >= text.queries) return;
-  loadRows<M, W>(q + part.query(first, part.head), part.stepQ, text.queries - first, kQueries, h.width, sq);
+  part.loadQueries<M, W>(q, first, part.head, kQueries, sq);
   const Index firstRow = part.row(first, part.head);
   const uint32_t hashes[2] = {rowHash(h, firstRow + lane.row(0)), rowHash(h, firstRow + lane.row(2))};
   float o[W / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
   for (int j0 = 0; j0 < keys; j0 += rows) {
-    __syncthreads();
-    loadRows<M, W>(k + part.key(j0, part.keyHead()), part.stepK, text.keys - j0, rows, h.width, sk);
-    loadRows<M, W>(v + part.key(j0, part.keyHead()), part.stepK, text.keys - j0, rows, h.width, sv);
-    __syncthreads();
+    part.loadNext<M, W>(k, v, j0, rows, sk, sv);
     float s[N][4] = {};
     M::template multiplyRows<W, N>(s, sq, sk, h.width, lane);
     float most[2] = {top[0], top[1]};

@@ -15,8 +15,8 @@ inline void attendedQueries(const float* q, const float* k, const float* v, cons
   const Lane& lane = part.lane;
   const int first = part.first, keys = part.keysSeen(kQueries);
   if (first >= text.queries) return;
-  loadRows<M, W>(q + part.query(first, part.head), part.stepQ, text.queries - first, kQueries, h.width, sq);
-  loadRows<M, W>(dOut + part.query(first, part.head), part.stepQ, text.queries - first, kQueries, h.width, sd);
+  part.loadQueries<M, W>(q, first, part.head, kQueries, sq);
+  part.loadQueries<M, W>(dOut, first, part.head, kQueries, sd);
   const Index firstRow = part.row(first, part.head);
   float top[2], inverse[2], dot[2];
   uint32_t hashes[2];
@@ -30,10 +30,7 @@ inline void attendedQueries(const float* q, const float* k, const float* v, cons
   }
   float g[W / 8][4] = {};
   for (int j0 = 0; j0 < keys; j0 += rows) {
-    __syncthreads();
-    loadRows<M, W>(k + part.key(j0, part.keyHead()), part.stepK, text.keys - j0, rows, h.width, sk);
-    loadRows<M, W>(v + part.key(j0, part.keyHead()), part.stepK, text.keys - j0, rows, h.width, sv);
-    __syncthreads();
+    part.loadNext<M, W>(k, v, j0, rows, sk, sv);
     float s[N][4] = {}, dp[N][4] = {};
     M::template multiplyRows<W, N>(s, sq, sk, h.width, lane);
     M::template multiplyRows<W, N>(dp, sd, sv, h.width, lane);
@@ -72,16 +69,16 @@ inline void attendedKeys(const float* q, const float* k, const float* v, const f
   const Lane& lane = part.lane;
   const int first = part.first, group = h.H / h.Hkv;
   if (first >= text.keys) return;
-  loadRows<M, W>(k + part.key(first, part.head), part.stepK, text.keys - first, kKeys, h.width, sk);
-  loadRows<M, W>(v + part.key(first, part.head), part.stepK, text.keys - first, kKeys, h.width, sv);
+  part.loadKeys<M, W>(k, first, part.head, kKeys, sk);
+  part.loadKeys<M, W>(v, first, part.head, kKeys, sv);
   float gk[W / 8][4] = {}, gv[W / 8][4] = {};
   for (int head = part.head * group; head < (part.head + 1) * group; head++)
     for (int i0 = 0; i0 < text.queries; i0 += rows) {
       if (part.passesOver(i0) && i0 + rows - 1 + text.keys - text.queries < first) continue;
-      const Index from = part.query(i0, head), firstRow = part.row(i0, head);
+      const Index firstRow = part.row(i0, head);
       __syncthreads();
-      loadRows<M, W>(q + from, part.stepQ, text.queries - i0, rows, h.width, sq);
-      loadRows<M, W>(dOut + from, part.stepQ, text.queries - i0, rows, h.width, sd);
+      part.loadQueries<M, W>(q, i0, head, rows, sq);
+      part.loadQueries<M, W>(dOut, i0, head, rows, sd);
       for (int i = int(threadIdx.x); i < rows; i += int(blockDim.x)) {
         const bool inside = i0 + i < text.queries;
         tops[i] = inside ? stats[(firstRow + i) * 2] : 0;

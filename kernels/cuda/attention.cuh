@@ -141,6 +141,19 @@ struct Part {
   Index query(int i, int ofHead) const { return (text.queriesBefore + i) * stepQ + Index(ofHead) * h.width; }
   Index key(int j, int ofHead) const { return (text.keysBefore + j) * stepK + Index(ofHead) * h.width; }
   int keyHead() const { return head / (h.H / h.Hkv); }
+  /** `rows` rows of a head from row i on of something laid out as q, or as k, to shared memory. */
+  template <class M, int W>
+  void loadQueries(const float* q, int i, int ofHead, int rows, typename M::Element* to) const { loadRows<M, W>(q + query(i, ofHead), stepQ, text.queries - i, rows, h.width, to); }
+  template <class M, int W>
+  void loadKeys(const float* k, int j, int ofHead, int rows, typename M::Element* to) const { loadRows<M, W>(k + key(j, ofHead), stepK, text.keys - j, rows, h.width, to); }
+  /** The next `rows` keys and values that this block's queries see, in place of those before, which all threads are done with. */
+  template <class M, int W>
+  void loadNext(const float* k, const float* v, int j, int rows, typename M::Element* sk, typename M::Element* sv) const {
+    __syncthreads();
+    loadKeys<M, W>(k, j, keyHead(), rows, sk);
+    loadKeys<M, W>(v, j, keyHead(), rows, sv);
+    __syncthreads();
+  }
   /** The number of query i among those of all heads, text by text and head by head. */
   Index row(int i, int ofHead) const { return text.queriesBefore * h.H + Index(ofHead) * text.queries + i; }
   /** Whether the queries from i on all see a key, so that keys hidden by causality can be passed over. */
