@@ -6,7 +6,7 @@
  *   --tiny            small sizes, on whatever `auto` is: does everything run? The figures mean nothing, and are not kept without --output
  *   --limit SECONDS   nothing is begun after that (default 560); runs are repeated less where time gets short
  *   --compile         PyTorch's training steps go through torch.compile, which takes a minute each
- *   GRAFT_BENCH_PYTHON  a Python with torch, transformers and peft; without it graft runs alone.  GRAFT_BENCH_FOLDER: room for 16 GB
+ *   GRAFT_BENCH_PYTHON  a Python with torch, transformers, peft, bitsandbytes (QLoRA) and attrs (CorDA); without it graft runs alone.  GRAFT_BENCH_FOLDER: room for 16 GB
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -74,7 +74,7 @@ def speaker(model, stored=None):
     from transformers import BitsAndBytesConfig
 
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=stored, bnb_4bit_compute_dtype=torch.bfloat16)
-    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16, quantization_config=nf4, device_map={"": 0})
+    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16, quantization_config=nf4, device_map={"": 0 if CUDA else "cpu"})
 
 
 def texts(lengths, vocabulary):
