@@ -8,6 +8,8 @@ import { decode, encode, isFloat, type FloatDtype } from './formats/dtype.js';
 import { checkFits, type Graft, type StoredTensor } from './formats/graft.js';
 import { alignNames } from './formats/naming.js';
 import { peftForm } from './formats/peft.js';
+import type { Head } from './models/model.js';
+import { loadModel } from './models/registry.js';
 
 /** The graft in a form PEFT has; a moved start and allocated ranks become plain LoRA. @throws GraftError (1) for a method PEFT lacks */
 export function asPlainLora(graft: Graft): Graft {
@@ -27,6 +29,16 @@ export async function asGraftFor(path: string, graft: Graft): Promise<Graft> {
   const fitted = { ...aligned, base: checkpoint.fingerprint() };
   checkpoint.close();
   return fitted;
+}
+
+/** What the model's own head does; undefined without one. */
+export async function taskOf(path: string): Promise<Head['task'] | undefined> {
+  const checkpoint = await openCheckpoint(path);
+  try {
+    return (await loadModel(checkpoint)).head?.task;
+  } finally {
+    checkpoint.close();
+  }
 }
 
 /** The graft with its floats in another type. */

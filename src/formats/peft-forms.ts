@@ -10,6 +10,8 @@ export type Tensors = ReadonlyMap<string, StoredTensor>;
 export interface PeftForm {
   type: string;
   method: string;
+  /** PEFT leaves it idle where the configuration names no task. */
+  tasked?: boolean;
   /** Tells adapters of one `peft_type` apart. */
   when?(c: PeftConfig): boolean;
   /** Names of its tensors; the module path is captured where it changes modules. */
@@ -82,7 +84,7 @@ export const FORMS: readonly PeftForm[] = [
   },
   {
     // PEFT numbers its tasks and trains with sampled weights.
-    type: 'POLY', method: 'poly', tensors: /^(.*)\.poly_(?:lora_[AB]|router\.module_logits)$/, keys: { rank: 'r', skills: 'n_skills', splits: 'n_splits' }, constants: { poly_type: 'poly' },
+    type: 'POLY', method: 'poly', tasked: true, tensors: /^(.*)\.poly_(?:lora_[AB]|router\.module_logits)$/, keys: { rank: 'r', skills: 'n_skills', splits: 'n_splits' }, constants: { poly_type: 'poly' },
     read: (c) => ({ tasks: Array.from({ length: Number(c.n_tasks ?? 1) }, (_, t) => String(t)), router: 'relaxed', routerLr: 1 }),
     write: ({ config }) => ({ n_tasks: (config.tasks as string[]).length }),
   },

@@ -4,7 +4,7 @@ import type { PeftConfig, PeftForm, Tensors } from './peft-forms.js';
 
 /** Prompts of models with one stack; their tensor is the one graft stores. Heads are saved without the second `model.` of LoRA. */
 const EMBEDDINGS = 'prompt_embeddings';
-const COMMON = { tensors: /^prompt_embeddings$/, prefix: 'base_model.', whole: { [EMBEDDINGS]: '' }, keys: {} } as const;
+const COMMON = { tasked: true, tensors: /^prompt_embeddings$/, prefix: 'base_model.', whole: { [EMBEDDINGS]: '' }, keys: {} } as const;
 
 export const promptForm: PeftForm = {
   ...COMMON, type: 'PROMPT_TUNING', method: 'prompt',

@@ -86,19 +86,21 @@ export function peftForm(method: string): PeftForm {
 /**
  * Writes a graft in the PEFT layout into `directory`. Modules are named as in the class with the graft's head; without a head, as in
  * the model the graft was made for. Whole tensors beside the adapter's own become `modules_to_save`.
+ * @param task of the model, where the graft has no head
  * @throws GraftError (1) for one that PEFT has no form for, or would run differently
  */
-export async function writePeft(directory: string, graft: Graft): Promise<void> {
-  const form = peftForm(graft.method);
+export async function writePeft(directory: string, graft: Graft, task?: Head['task']): Promise<void> {
+  const form = peftForm(graft.method), type = Object.keys(TASKS).find((t) => TASKS[t] === (graft.head?.task ?? task)) ?? null;
+  if (form.tasked && type === null) throw new GraftError(`PEFT runs ${graft.method} adapters for a task alone, and this graft has no head that says one: give the model with --model`);
   const under = underClass(graft);
-  const { head, config, tensors } = under;
+  const { config, tensors } = under;
   const names = [...tensors.keys()].sort();
   const modules = modulesOf(form, tensors).sort();
   const own = (name: string): boolean => form.tensors.test(name) || name in (form.whole ?? {});
   const saved = new Set(names.filter((n) => !own(n)).map((n) => n.slice(0, n.lastIndexOf('.')).replace(/^(classifier|score)\..*/, '$1')));
   const keys = Object.entries(form.keys).filter(([option, key]) => config[option] !== undefined || key.endsWith('_pattern'));
   const adapter = {
-    peft_type: form.type, task_type: Object.keys(TASKS).find((t) => TASKS[t] === head?.task) ?? null, base_model_name_or_path: null, inference_mode: true, modules_to_save: saved.size > 0 ? [...saved] : null,
+    peft_type: form.type, task_type: type, base_model_name_or_path: null, inference_mode: true, modules_to_save: saved.size > 0 ? [...saved] : null,
     ...form.constants, ...(modules.length > 0 ? { target_modules: modules } : {}),
     ...Object.fromEntries(keys.map(([option, key]) => [key, key.endsWith('_pattern') ? record(config[option]) : config[option]])),
     ...form.write?.(under, modules),

@@ -10,6 +10,7 @@ import { bytesOf, decode } from '../../src/formats/dtype.js';
 import { readGraft, writeGraft, type Graft, type StoredTensor } from '../../src/formats/graft.js';
 import { writeOutput } from '../../src/formats/output.js';
 import { asText, inspect } from '../../src/inspection.js';
+import { graft as cli, must, tinyDecoder } from '../support/tiny.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-'));
 const at = (name: string): string => join(folder, name);
@@ -53,6 +54,15 @@ test('a moved start becomes plain LoRA of twice the rank', async () => {
 
 test('what PEFT has no form for is refused', async () => {
   await assert.rejects(run('full', { ...graft, method: 'full' }, '--to', 'peft', '-o', at('none')), (e) => e instanceof GraftError && e.status === 1 && /no form in the PEFT layout/.test(e.message));
+});
+
+test('a prompt tells PEFT its task: that of its head, or of the model it is given', async () => {
+  const model = tinyDecoder(folder), prompt = at('prompt.safetensors');
+  must(['init-adapter', '-m', model, '--method', 'prompt', '-o', prompt]);
+  const told = cli(['convert', '--to', 'peft', prompt, '-o', at('prompt-peft')]);
+  assert.deepEqual([told.status, told.stderr], [1, 'graft convert: PEFT runs prompt adapters for a task alone, and this graft has no head that says one: give the model with --model\n']);
+  must(['convert', '--to', 'peft', '-m', model, prompt, '-o', at('prompt-peft')]);
+  assert.equal(JSON.parse(readFileSync(join(at('prompt-peft'), 'adapter_config.json'), 'utf8')).task_type, 'CAUSAL_LM');
 });
 
 test('inspect shows modules, ranks and sizes', async () => {
