@@ -8,7 +8,7 @@ import { decode, encode, isFloat, type FloatDtype } from './formats/dtype.js';
 import { checkFits, type Graft, type StoredTensor } from './formats/graft.js';
 import { alignNames } from './formats/naming.js';
 import { peftForm } from './formats/peft.js';
-import type { Head } from './models/model.js';
+import { FORMS } from './formats/peft-forms.js';
 import { loadModel } from './models/registry.js';
 
 /** The graft in a form PEFT has; a moved start and allocated ranks become plain LoRA. @throws GraftError (1) for a method PEFT lacks */
@@ -31,11 +31,18 @@ export async function asGraftFor(path: string, graft: Graft): Promise<Graft> {
   return fitted;
 }
 
-/** What the model's own head does; undefined without one. */
-export async function taskOf(path: string): Promise<Head['task'] | undefined> {
+/** A graft without a head with that of the model, where PEFT runs it for a task alone. */
+export async function withTask(path: string, graft: Graft): Promise<Graft> {
+  if (graft.head || !FORMS.some((f) => f.method === graft.method && f.tasked)) return graft;
   const checkpoint = await openCheckpoint(path);
   try {
-    return (await loadModel(checkpoint)).head?.task;
+    const model = await loadModel(checkpoint), { head } = model;
+    const own = head ? model.headTensors(head).filter((t) => checkpoint.has(t.name)) : [];
+    const stored = own.map(({ name }): [string, StoredTensor] => {
+      const { dtype, shape } = checkpoint.info(name);
+      return [name, { dtype: dtype as StoredTensor['dtype'], shape: [...shape], data: checkpoint.read(name) }];
+    });
+    return { ...graft, head, tensors: new Map([...graft.tensors, ...stored]) };
   } finally {
     checkpoint.close();
   }

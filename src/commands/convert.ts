@@ -9,7 +9,7 @@ const command: Command = {
   name: 'convert',
   summary: 'change the format of a file',
   description: [
-    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. kohya: an spm graft as other programs take adapters of diffusion models. graft: an adapter in the PEFT layout, or in that of kohya, as a graft, or a graft in another float type; with --model its modules get the names they have there, and PEFT is told the task of its head where the graft has none (prompt, prefix and poly need one). safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream. jsonl: a table as JSON lines, to be read by people and other programs; bytes come as base64, classes as their numbers or, with --names, by name.',
+    'peft: a graft of a method PEFT has (lora, dora, adalora, vera, ia3, loha, lokr, poly, prompt, prefix) as a directory in the PEFT layout; a moved start (PiSSA) becomes plain LoRA of twice its rank. kohya: an spm graft as other programs take adapters of diffusion models. graft: an adapter in the PEFT layout, or in that of kohya, as a graft, or a graft in another float type; with --model its modules get the names they have there, and for PEFT a prompt, prefix or poly graft without a head, which is of no use there, gets that of the model. safetensors: a checkpoint in another float type or in shards of another size. arrow: a table as an Arrow stream. jsonl: a table as JSON lines, to be read by people and other programs; bytes come as base64, classes as their numbers or, with --names, by name.',
   ],
   operands: { usage: '[FILE]', describe: 'what to convert; default: standard input' },
   options: {
@@ -43,7 +43,7 @@ const command: Command = {
 export default command;
 
 async function toAdapter(args: Arguments, input: string, dtype: FloatDtype | undefined): Promise<void> {
-  const [{ readGraft, writeGraft }, { asGraftFor, asPlainLora, castGraft, taskOf }, { writePeft }, { writeDirectory, writeOutput }, { unfolds }, { startCompute }] = await Promise.all([
+  const [{ readGraft, writeGraft }, { asGraftFor, asPlainLora, castGraft, withTask }, { writePeft }, { writeDirectory, writeOutput }, { unfolds }, { startCompute }] = await Promise.all([
     import('../formats/graft.js'), import('../conversion.js'), import('../formats/peft.js'), import('../formats/output.js'), import('../merging/unfold.js'), import('../compute.js')]);
   const read = await readGraft(input);
   const named = args.model ? await asGraftFor(args.model, read) : read;
@@ -52,8 +52,8 @@ async function toAdapter(args: Arguments, input: string, dtype: FloatDtype | und
   if (args.to === 'graft') return writeOutput(args.output, (out) => writeGraft(out, { ...graft, history: [...graft.history, args.commandLine] }));
   if (!args.output || args.output === '-') throw usageError('--output is missing: an adapter in the PEFT layout is a directory');
   if (unfolds(graft)) await startCompute({ ...args, backend: 'auto' });
-  const task = args.model ? await taskOf(args.model) : undefined;
-  await writeDirectory(args.output, (directory) => writePeft(directory, asPlainLora(graft), task));
+  const whole = args.model ? await withTask(args.model, graft) : graft;
+  await writeDirectory(args.output, (directory) => writePeft(directory, asPlainLora(whole)));
 }
 
 async function toCheckpoint(args: Arguments, input: string, dtype: FloatDtype | undefined): Promise<void> {

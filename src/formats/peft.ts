@@ -86,11 +86,10 @@ export function peftForm(method: string): PeftForm {
 /**
  * Writes a graft in the PEFT layout into `directory`. Modules are named as in the class with the graft's head; without a head, as in
  * the model the graft was made for. Whole tensors beside the adapter's own become `modules_to_save`.
- * @param task of the model, where the graft has no head
  * @throws GraftError (1) for one that PEFT has no form for, or would run differently
  */
-export async function writePeft(directory: string, graft: Graft, task?: Head['task']): Promise<void> {
-  const form = peftForm(graft.method), type = Object.keys(TASKS).find((t) => TASKS[t] === (graft.head?.task ?? task)) ?? null;
+export async function writePeft(directory: string, graft: Graft): Promise<void> {
+  const form = peftForm(graft.method), type = Object.keys(TASKS).find((t) => TASKS[t] === graft.head?.task) ?? null;
   if (form.tasked && type === null) throw new GraftError(`PEFT runs ${graft.method} adapters for a task alone, and this graft has no head that says one: give the model with --model`);
   const under = underClass(graft);
   const { config, tensors } = under;

@@ -6,10 +6,12 @@ import { after, test } from 'node:test';
 import { parseCommandLine } from '../../src/command-line.js';
 import convert from '../../src/commands/convert.js';
 import { GraftError } from '../../src/errors.js';
+import { openCheckpoint } from '../../src/formats/checkpoint.js';
 import { bytesOf, decode } from '../../src/formats/dtype.js';
 import { readGraft, writeGraft, type Graft, type StoredTensor } from '../../src/formats/graft.js';
 import { writeOutput } from '../../src/formats/output.js';
 import { asText, inspect } from '../../src/inspection.js';
+import { ROOT } from '../models/golden.js';
 import { graft as cli, must, tinyDecoder } from '../support/tiny.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'graft-'));
@@ -63,6 +65,15 @@ test('a prompt tells PEFT its task: that of its head, or of the model it is give
   assert.deepEqual([told.status, told.stderr], [1, 'graft convert: PEFT runs prompt adapters for a task alone, and this graft has no head that says one: give the model with --model\n']);
   must(['convert', '--to', 'peft', '-m', model, prompt, '-o', at('prompt-peft')]);
   assert.equal(JSON.parse(readFileSync(join(at('prompt-peft'), 'adapter_config.json'), 'utf8')).task_type, 'CAUSAL_LM');
+  const classifier = join(ROOT, 'test/golden/models/bert-classify'), skills = at('skills.safetensors');
+  must(['init-adapter', '-m', classifier, '--method', 'poly', '--tasks', 'a', '-o', skills]);
+  must(['convert', '--to', 'peft', '-m', classifier, skills, '-o', at('skills-peft')]);
+  const { task_type, modules_to_save } = JSON.parse(readFileSync(join(at('skills-peft'), 'adapter_config.json'), 'utf8'));
+  assert.deepEqual([task_type, modules_to_save], ['SEQ_CLS', ['classifier']]);
+  const { tensors, head } = await readGraft(at('skills-peft')), checkpoint = await openCheckpoint(classifier);
+  assert.deepEqual(Buffer.from(tensors.get('classifier.weight')!.data), Buffer.from(checkpoint.read('classifier.weight')));
+  assert.equal(head?.task, 'classify');
+  checkpoint.close();
 });
 
 test('inspect shows modules, ranks and sizes', async () => {
