@@ -1,4 +1,4 @@
-import { tf, type Tensor, type Tensor2D } from '@graft/kernels';
+import { Rng, tf, type Tensor, type Tensor2D } from '@graft/kernels';
 import { usageError } from '../errors.js';
 import { blocks, highest, joined, matrix, noise, orthogonality, owners, paramsAt, readShape, writeShape } from './blocks.js';
 import type { LowRankChange, Method, Params, StepCall } from './method.js';
@@ -14,6 +14,7 @@ export interface IncreloraConfig extends Targets {
   /** k: ranks a module gains at once, and keeps in reserve. */
   reserve: number;
   top: number;
+  score: 'sensitivity' | 'random';
   advance: boolean;
   initWarmup: number;
   interval: number;
@@ -29,7 +30,8 @@ export interface IncreloraConfig extends Targets {
  * IncreLoRA: ΔW = α/n · B (A ∘ E) as in AdaLoRA, but each module starts at a small rank n, and every `interval` steps the `top`
  * modules of the highest score gain k, until the mean is the target's. Beside its n components a module holds k in reserve, which
  * learn their directions at E = 10⁻⁵ before they count (advance learning; its E then starts to move, and k new ones take its place,
- * on a schedule of their own). Score: S = Ī·Ū, running means of I = Σ|ΔW ∘ ∂L/∂ΔW| / √(out·in) and of how far it strays from Ī.
+ * on a schedule of their own). Score: S = Ī·Ū, running means of I = Σ|ΔW ∘ ∂L/∂ΔW| / √(out·in) and of how far it strays from Ī;
+ * random scores are a baseline.
  * E = 0 at the start, so the graft begins as the identity but for the reserve.
  */
 const increlora: Method<IncreloraConfig> = {
@@ -45,6 +47,7 @@ const increlora: Method<IncreloraConfig> = {
     ...targetOptions,
     reserve: { type: 'number', metavar: 'N', min: 1, describe: 'ranks a module gains at once, and holds in reserve; default: half of --target-rank' },
     top: { type: 'number', metavar: 'N', default: 3, min: 1, describe: 'modules that grow at once' },
+    score: { type: 'string', default: 'sensitivity', choices: ['sensitivity', 'random'], describe: 'what makes a module grow: how much the loss depends on its change, or, to compare with, nothing' },
     advance: { type: 'boolean', default: true, describe: 'what is in reserve learns before it counts' },
     initWarmup: { type: 'number', metavar: 'N', default: 100, min: 0, describe: 'steps before the first growth' },
     interval: { type: 'number', metavar: 'N', default: 100, min: 1, describe: 'steps from one growth to the next' },
@@ -81,9 +84,10 @@ const increlora: Method<IncreloraConfig> = {
     if (call.step === 1 && growths * Math.min(top, sites.length) * k < missing()) {
       throw usageError(`increlora: ${growths} growths in ${call.totalSteps} steps cannot add ${missing()} ranks; raise --top or --reserve, or shorten --interval`);
     }
-    const scores = scored(call, sites, config);
+    const rng = new Rng('increlora', call.seed, 'score', call.step);
+    const scores = config.score === 'random' ? sites.map(() => rng.uniform()) : scored(call, sites, config).dataSync();
     if (call.step <= initWarmup || call.step % interval !== 0) return;
-    const chosen = highest(sites, scores.dataSync(), Math.min(top, Math.max(1, Math.floor(missing() / k))));
+    const chosen = highest(sites, scores, Math.min(top, Math.max(1, Math.floor(missing() / k))));
     for (const site of chosen) ranks.set(site, ranks.get(site)! + k);
     const done = missing() <= 0;
     for (const site of chosen) grow(call, site, config, !done && config.advance);
