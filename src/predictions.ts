@@ -1,6 +1,6 @@
 import { Binary, Bool, Field, Float32, Float64, Int32, List, Schema, Utf8, type RecordBatch } from 'apache-arrow';
 import { dataError } from './errors.js';
-import { withClassLabel } from './formats/features.js';
+import { featuresOf, withClassLabel, withFeatures } from './formats/features.js';
 import { parseJson } from './formats/json.js';
 import { batchOf, isTrue, type Row } from './formats/rows.js';
 import type { Table } from './formats/table.js';
@@ -9,7 +9,7 @@ import type { Prediction } from './metrics/metric.js';
 import { UNLABELLED } from './metrics/segmentation.js';
 
 /**
- * Prediction tables: what `tta` and `eval --predictions` write and `eval` reads. One row a prediction, in input order:
+ * Prediction tables: what `predict`, `tta` and `eval --predictions` write and `eval` reads. One row a prediction, in input order:
  * `logits` and `pred` (classes), `pred_tags` and `tags` (token classification), `nll`, `tokens`, `bytes` (language models), `noise_mse` (diffusion
  * models) or `pred_mask` and `mask` (segmentation, one byte a pixel), and whatever of CARRIED the data has, so that results can be grouped by it.
  */
@@ -19,18 +19,29 @@ export type PredictionKind = Prediction['kind'];
 const CARRIED = { id: () => new Utf8(), label: () => new Int32(), domain: () => new Utf8(), task: () => new Utf8(), severity: () => new Int32(), round: () => new Int32(), is_ood: () => new Bool() };
 
 const OWN: Record<PredictionKind, () => Field[]> = {
-  class: () => [new Field('logits', new List(new Field('item', new Float32()))), new Field('pred', new Int32()), new Field('batch', new Int32())],
-  tags: () => [new Field('pred_tags', new List(new Field('item', new Utf8()))), new Field('tags', new List(new Field('item', new Utf8())))],
+  class: () => [new Field('logits', new List(new Field('item', new Float32()))), new Field('pred', new Int32(), true), new Field('batch', new Int32())],
+  tags: () => [new Field('pred_tags', new List(new Field('item', new Utf8()))), new Field('tags', new List(new Field('item', new Utf8())), true)],
   text: () => [new Field('nll', new Float64()), new Field('tokens', new Int32()), new Field('bytes', new Int32())],
   noise: () => [new Field('noise_mse', new Float64())],
   mask: () => [new Field('pred_mask', new Binary()), new Field('mask', new Binary(), true)],
 };
 
-/** The schema of the predictions for a data table. @param labels class names in index order */
-export function predictionSchema(kind: PredictionKind, data: Schema, labels: readonly string[], metadata: Record<string, string> = {}): Schema {
+/** The column of each kind that holds what is right. */
+const GOLD: Partial<Record<PredictionKind, string>> = { tags: 'tags', mask: 'mask' };
+
+/**
+ * The schema of the predictions for a data table.
+ * @param labels class names in index order
+ * @param keep columns of the data that stay as they are, before the others
+ */
+export function predictionSchema(kind: PredictionKind, data: Schema, labels: readonly string[], metadata: Record<string, string> = {}, keep: readonly string[] = []): Schema {
+  const kept = data.fields.filter((f) => keep.includes(f.name) && !(f.name in CARRIED));
   const carried = Object.entries(CARRIED).filter(([name]) => data.names.includes(name)).map(([name, type]) => new Field(name, type(), true));
-  const schema = new Schema([...carried, ...OWN[kind]()], new Map(Object.entries({ ...metadata, 'graft.labels': JSON.stringify(labels) })));
-  return schema.names.includes('label') && labels.length > 0 ? withClassLabel(schema, 'label', labels) : schema;
+  const own = OWN[kind]().filter((f) => f.name !== GOLD[kind] || data.names.includes(f.name));
+  const features = Object.entries(featuresOf(data)).filter(([name]) => kept.some((f) => f.name === name));
+  const plain = new Schema([...kept, ...carried, ...own], new Map(Object.entries({ ...metadata, 'graft.labels': JSON.stringify(labels) })));
+  const schema = features.length > 0 ? withFeatures(plain, Object.fromEntries(features)) : plain;
+  return ['label', 'pred'].filter((name) => schema.names.includes(name) && labels.length > 0).reduce((s, name) => withClassLabel(s, name, labels), schema);
 }
 
 /** One batch of class predictions beside the carried columns of its rows. @param logits [rows × classes] */

@@ -10,7 +10,7 @@ import { TOUR } from '../src/man.js';
 import { jsonLines, must, scratch, tinyDecoder, tinyRows, tinyUnet } from './support/tiny.js';
 
 /** The examples of all commands, run as they stand in the manual, in the folder a reader would have after those before them. */
-const ORDER = ['data', 'init-model', 'init-adapter', 'svd-init', 'train', 'merge', 'tta', 'eval', 'generate', 'plot', 'inspect', 'convert', 'methods', 'completion'];
+const ORDER = ['data', 'init-model', 'init-adapter', 'svd-init', 'train', 'merge', 'tta', 'predict', 'eval', 'generate', 'plot', 'inspect', 'convert', 'methods', 'completion'];
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = scratch();

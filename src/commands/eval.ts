@@ -9,7 +9,7 @@ const command: Command = {
   name: 'eval',
   summary: 'measure predictions',
   description: [
-    'Measures predictions and prints one JSON object a metric. With --model it predicts the data itself, with the head of the last graft or of the checkpoint; without, it reads predictions as graft tta and graft eval --predictions write them.',
+    'Measures predictions and prints one JSON object a metric. With --model it predicts the data itself, with the head of the last graft or of the checkpoint; without, it reads predictions as graft predict, graft tta and graft eval --predictions write them.',
     'Every metric is computed over all rows and, with --by, for each value of a column and as the mean over these. --bootstrap adds 95 % intervals.',
   ],
   options: {

@@ -8,6 +8,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ default:
   train: { summary: 'train a graft', load: () => import('./train.js') },
   merge: { summary: 'fold grafts into a model, or merge grafts or checkpoints', load: () => import('./merge.js') },
   tta: { summary: 'predict a stream while adapting to it', load: () => import('./tta.js') },
+  predict: { summary: 'predict data, labelled or not', load: () => import('./predict.js') },
   eval: { summary: 'measure predictions', load: () => import('./eval.js') },
   generate: { summary: 'continue prompts, or make images', load: () => import('./generate.js') },
   data: { summary: 'import, transform and corrupt data', load: () => import('./data.js') },

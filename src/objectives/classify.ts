@@ -5,7 +5,7 @@ import type { Encoded } from '../data/tokenizer.js';
 import { classIndex } from '../formats/features.js';
 import type { Row } from '../formats/rows.js';
 import type { Example, Objective, Preparation } from './objective.js';
-import { classOptions, classWeights, totalLoss } from './scored.js';
+import { classOptions, classWeights, IGNORED, totalLoss } from './scored.js';
 
 interface Labelled extends Example { label: number; weight?: number; text?: Encoded; image?: Pixels }
 
@@ -17,7 +17,8 @@ const classify: Objective<Labelled> = {
   kind: 'class',
   metric: { name: 'accuracy', larger: true },
   options: classOptions,
-  require: (table) => table.requireColumns([table.columns.includes('image') ? 'image' : 'text', 'label']),
+  reads: (table) => [table.columns.includes('image') ? 'image' : 'text'],
+  require: (table) => table.requireColumns([...classify.reads!(table), 'label']),
 
   async prepare(rows, first, p) {
     const { runtime, table, maxLength } = p;
@@ -63,15 +64,16 @@ export function textOf(row: Row, column: string, p: Preparation, number: number)
   return value;
 }
 
-/** Labels as class indices of the head: numbers, or names that the data or the head knows. */
+/** Labels as class indices of the head: numbers, or names that the data or the head knows; IGNORED for none where rows are only predicted. */
 export function labelReader(p: Preparation, column = 'label'): (value: unknown, row: number) => number {
   const classes = p.runtime.head!.labels!;
   const names = p.table.classNames(column);
   const indexOf = classIndex(classes, names);
   const otherNumbers = !names && classes.every((c) => /^-?\d+$/.test(c)) && classes.some((c, i) => c !== String(i));
   return (value, row) => {
-    if (otherNumbers && typeof value === 'number') throw dataError(`${where(p, row)}: ${column} ${value} may be the class called ${value} or the one at ${value} of ${classes.slice(0, 5).join(', ')}: write names as text ("${value}"), or graft data import --labels-from`);
-    const label = indexOf(value);
+    const label = indexOf(value), ambiguous = otherNumbers && typeof value === 'number';
+    if (p.unlabelled) return label < 0 || ambiguous ? IGNORED : label;
+    if (ambiguous) throw dataError(`${where(p, row)}: ${column} ${value} may be the class called ${value} or the one at ${value} of ${classes.slice(0, 5).join(', ')}: write names as text ("${value}"), or graft data import --labels-from`);
     if (label < 0) throw dataError(`${where(p, row)}: ${column} ${JSON.stringify((typeof value === 'number' ? names?.[value] : undefined) ?? value)} is none of the head's ${classes.length} classes (${classes.slice(0, 5).join(', ')}${classes.length > 5 ? ', …' : ''})`);
     return label;
   };

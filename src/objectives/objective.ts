@@ -16,6 +16,8 @@ export interface Preparation {
   /** The objective's own options. */
   options: Record<string, unknown>;
   seed: number;
+  /** Rows are only predicted: a target that is missing, or none of the head's, is left out and no error. */
+  unlabelled?: boolean;
 }
 
 /** A row made ready once; `length` is what batches are grouped by, `task` and `domain` what routed methods choose by. */
@@ -49,6 +51,8 @@ export interface Objective<E extends Example = Example> {
   /** The metric early stopping watches, and whether more of it is better. */
   metric: { name: string; larger: boolean };
   options: OptionSpecs;
+  /** The columns a prediction reads; absent where the target is a part of the input (language models). */
+  reads?(table: Pick<Table, 'columns'>): string[];
   /** @throws GraftError (65) for a missing column */
   require(table: Table, options: Record<string, unknown>): void;
   /** @throws GraftError (65) naming the row for a label out of range and the like */

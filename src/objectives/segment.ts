@@ -17,6 +17,7 @@ const segment: Objective<Mapped> = {
   kind: 'mask',
   metric: { name: 'miou', larger: true },
   options: classOptions,
+  reads: () => ['image'],
   require: (table) => table.requireColumns(['image', 'mask']),
 
   async prepare(rows, first, p) {
@@ -24,6 +25,7 @@ const segment: Objective<Mapped> = {
     const [image, mask] = ['image', 'mask'].map((name) => rawShape(table.schema.fields.find((f) => f.name === name)?.metadata));
     return Promise.all(rows.map(async (row, i) => {
       const at = where(p, first + i), pixels = await fittedPixels(row.image, image, size, at);
+      if (p.unlabelled && !row.mask) return { length: 1, image: pixels, mask: new Uint8Array(pixels.height * pixels.width).fill(UNLABELLED) };
       const given = await fittedMask(row.mask, mask, size, `${at}: mask`);
       if (given.height !== pixels.height || given.width !== pixels.width) throw dataError(`${at}: the mask is ${given.height}×${given.width}, the image ${pixels.height}×${pixels.width}`);
       const wrong = given.data.find((c) => c >= classes && c !== UNLABELLED);

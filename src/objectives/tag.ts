@@ -16,12 +16,13 @@ const tag: Objective<Tagged> = {
   kind: 'tags',
   metric: { name: 'span-f1', larger: true },
   options: classOptions,
+  reads: () => ['tokens'],
   require: (table) => table.requireColumns(['tokens', 'tags']),
 
   async prepare(rows, first, p) {
     const toTag = labelReader(p, 'tags');
     return rows.map((row, i) => {
-      const words = row.tokens as string[], tags = [...(row.tags as Iterable<unknown>)];
+      const words = row.tokens as string[], tags = p.unlabelled && !row.tags ? words.map(() => null) : [...(row.tags as Iterable<unknown>)];
       if (words.length !== tags.length) throw dataError(`${where(p, first + i)}: ${words.length} tokens but ${tags.length} tags`);
       const text = p.runtime.tokenizer.encodeWords(words, p.maxLength);
       return { length: text.ids.length, text, tags: tags.map((t) => toTag(t, first + i)) };
@@ -56,7 +57,7 @@ const tag: Objective<Tagged> = {
       // Words beyond the longest input get no prediction of their own: they count as outside.
       const predicted = e.tags.map(() => 'O');
       e.text.starts.forEach((w, t) => { if (w >= 0) predicted[w] = names[argmax(z.subarray((b * T + t) * C, (b * T + t + 1) * C))]; });
-      return { pred_tags: predicted, tags: e.tags.map((t) => names[t]) };
+      return { pred_tags: predicted, tags: e.tags.includes(IGNORED) ? null : e.tags.map((t) => names[t]) };
     });
   },
 };

@@ -50,6 +50,7 @@ export async function cases(folder = scratch()): Promise<Case[]> {
     { name: 'merge models', args: ['merge', bert, bert], makes: 'directory' },
     { name: 'tta', args: ['tta', '-m', resnet, '--batch-size', '16'], stdin: pictures, makes: 'binary' },
     { name: 'generate', args: ['generate', '-m', decoder, '--max-new', '4', '--batch-size', '8'], stdin: prompts, makes: 'binary' },
+    { name: 'predict', args: ['predict', '-m', bert, '-g', start], stdin: must(['convert', '--to', 'arrow', texts]), makes: 'binary' },
     { name: 'eval with a model', args: ['eval', '-m', bert, '-g', start, '-d', texts], makes: 'text' },
     { name: 'eval of predictions', args: ['eval', '--metrics', 'accuracy'], stdin: readFileSync(predictions), makes: 'text' },
     { name: 'data import', args: ['data', 'import', '--format', 'csv'], stdin: Buffer.from(`text,label\n${tinyRows(300, 3).map((r) => `${r.text},${r.label}\n`).join('')}`), makes: 'binary', lines: true },
