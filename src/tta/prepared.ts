@@ -43,11 +43,17 @@ export async function preparation(method: TtaMethod, config: OptionValues, sourc
 async function sourceBatches(path: string, method: TtaMethod, source: Source, args: Arguments): Promise<SourceBatch[]> {
   const table = await openTable(path, { columns: args.columns });
   table.requireColumns(['image', ...(method.labelled ? ['label'] : []), ...(method.domains ? ['domain'] : [])]);
-  const indexOf = classIndex(source.head.labels ?? Array.from({ length: source.classes }, (_, i) => String(i)), table.classNames('label'));
+  const classes = source.head.labels ?? Array.from({ length: source.classes }, (_, i) => String(i));
+  const names = table.classNames('label'), indexOf = classIndex(classes, names);
   const batches: SourceBatch[] = [];
+  let first = 1;
   for await (const { rows } of streamBatches(table, args.batchSize)) {
     const labels = rows.map((r) => indexOf(r.label)), unknown = labels.indexOf(-1);
-    if (method.labelled && unknown >= 0) throw dataError(`${path}: label '${String(rows[unknown].label)}' is none of the model's classes`);
+    if (method.labelled && unknown >= 0) {
+      const { label } = rows[unknown];
+      throw dataError(`${path}: row ${first + unknown}: label ${JSON.stringify(names?.[label as number] ?? label)} is none of the model's ${classes.length} classes (${classes.slice(0, 5).join(', ')}${classes.length > 5 ? ', …' : ''})`);
+    }
+    first += rows.length;
     batches.push({ pixels: await pixelsOf(rows, table, source), ...(unknown < 0 ? { labels: tf.tensor1d(labels, 'int32') } : {}), ...(method.domains ? { domains: rows.map((r) => String(r.domain)) } : {}) });
   }
   if (batches.length === 0) throw dataError(`${path}: holds no image of the source domain`);

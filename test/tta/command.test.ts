@@ -96,6 +96,12 @@ test('eata reads images of the source domain: their Fisher information holds the
   await assert.rejects(eata('--source-data', none), { status: 65, message: /none\.arrow: holds no image of the source domain/ });
 });
 
+test('a label of the source domain that is no class is refused with its row', async () => {
+  const odd = join(folder, 'odd.arrow');
+  writeFileSync(odd, await arrow(snow.map((row, i) => (i === 6 ? { ...row, label: 9 } : row))));
+  await assert.rejects(tta(fog, '--method', 'adanpc', '--source-data', odd), { status: 65, message: /odd\.arrow: row 7: label 9 is none of the model's 4 classes/ });
+});
+
 test('what a method prepared is kept in a file and read from it; one that is not there or not its own is refused', async () => {
   const [clean, kept] = ['clean.arrow', 'kept.safetensors'].map((name) => join(folder, name));
   writeFileSync(clean, await arrow(snow));
