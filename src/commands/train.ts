@@ -1,5 +1,6 @@
 import type { Command } from './command.js';
 import { describeEvents, TRAIN_EVENTS } from '../training/log.js';
+import { SCHEDULES } from '../training/schedule.js';
 import { common, computing } from './common.js';
 
 const command: Command = {
@@ -29,7 +30,7 @@ const command: Command = {
     epsilon: { type: 'number', describe: 'AdamW: added to the denominator', default: 1e-8, min: 0 },
     momentum: { type: 'number', describe: 'SGD: momentum', default: 0.9, min: 0, max: 1 },
     nesterov: { type: 'boolean', describe: 'SGD: Nesterov\'s form', default: false },
-    schedule: { type: 'string', describe: 'how the learning rate falls', choices: ['constant', 'linear', 'cosine', 'polynomial'], default: 'linear' },
+    schedule: { type: 'string', describe: 'how the learning rate falls', choices: SCHEDULES, default: 'linear' },
     warmup: { type: 'number', metavar: 'STEPS', describe: 'steps over which it rises first; below 1 a share of all steps', default: 0, min: 0 },
     lrEnd: { type: 'number', describe: 'polynomial: where it ends', default: 1e-7, min: 0 },
     power: { type: 'number', describe: 'polynomial: its exponent', default: 1, min: 0 },

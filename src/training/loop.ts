@@ -42,6 +42,9 @@ export interface StepResult { step: number; epoch: number; loss: number; lr: num
 /** PyTorch's clip_grad_norm_ adds it to the norm. */
 const CLIP_EPSILON = 1e-6;
 
+/** From the seed of one rank to that of the next: a prime, so that runs of nearby seeds share none. */
+const RANK_SEEDS = 7919;
+
 /** Trains one graft of a runtime on prepared examples, an optimiser step at a time. */
 export class Loop {
   private readonly perEpoch: number;
@@ -100,7 +103,7 @@ export class Loop {
     const own = micro.reduce((n, b) => n + b.count, 0), { ranks } = this.o, terms = (ranks ? ranks.sum(Float64Array.of(own))[0] : own) || 1;
     const trained = this.trained();
     const sum = new Map<string, Tensor>(), weightGrads = new Map<string, Tensor>();
-    const seed = this.o.seed + 7919 * (ranks?.rank ?? 0); // other rows, other noise
+    const seed = this.o.seed + RANK_SEEDS * (ranks?.rank ?? 0); // other rows, other noise
     let total: Scalar | undefined;
     micro.forEach(({ inputs, targets, route, count, counts }, m) => {
       const weights = new Map<Site, Variable>(), wanted = [...trained.values()];

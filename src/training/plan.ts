@@ -7,7 +7,9 @@ import type { Graft } from '../formats/graft.js';
 import type { Objective } from '../objectives/objective.js';
 import { openRuntime, type Runtime } from '../runtime.js';
 import { epochBatches, stepPosition } from './batches.js';
-import { offload, setLoop, type Prepared } from './train.js';
+import { setLoop } from './run.js';
+import { offload } from './train.js';
+import type { Prepared } from './validation.js';
 
 /** What training would take in one way, in bytes. */
 export interface MemoryPlan {
@@ -39,7 +41,7 @@ interface Dry { args: Arguments; grafts: readonly Graft[]; arrange(runtime: Runt
  * What training takes, found by running the step of the largest batch on backends that only count: it holds for every model and method.
  * Each device without and with gradient checkpointing; a GPU where the addon is.
  */
-export async function planMemory({ args, grafts, arrange }: Dry, devices: readonly PlannedDevice[] = ['cpu', 'cuda']): Promise<MemoryPlan[]> {
+async function planMemory({ args, grafts, arrange }: Dry, devices: readonly PlannedDevice[] = ['cpu', 'cuda']): Promise<MemoryPlan[]> {
   const plans: MemoryPlan[] = [];
   let prepared: Awaited<ReturnType<Dry['arrange']>> | undefined;
   for (const device of devices) {

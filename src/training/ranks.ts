@@ -57,6 +57,9 @@ export function inRank<T>(work: () => T): T {
   }
 }
 
+/** Of several processes the first alone writes files. */
+export const writes = (ranks: Pick<Place, 'rank'> | null): boolean => !ranks || ranks.rank === 0;
+
 /** A rank's rows of a batch. Where there are fewer rows than ranks, it computes the first one, which then does not count. */
 export function shareOf<T>(rows: readonly T[], { rank, size }: Pick<Place, 'rank' | 'size'>): { rows: readonly T[]; counts: boolean } {
   const own = rows.slice(Math.ceil(rank * rows.length / size), Math.ceil((rank + 1) * rows.length / size));
