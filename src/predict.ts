@@ -74,7 +74,7 @@ async function open(args: Arguments, table: Table): Promise<{ runtime: Runtime; 
 }
 
 /** The prediction columns of some rows. @param first index of the first row, for messages */
-export async function predictRows(objective: Objective, rows: readonly Row[], first: number, p: Preparation): Promise<Row[]> {
+async function predictRows(objective: Objective, rows: readonly Row[], first: number, p: Preparation): Promise<Row[]> {
   return predictExamples(objective, await prepareRows(objective, rows, first, p), p);
 }
 

@@ -3,7 +3,7 @@ import { describeGpu, gpuThere, startGpu, type Gpu } from './device.js';
 import { native, type Native } from './native.js';
 import { tensorflowInstalled } from './tensorflow.js';
 
-export const BACKEND_NAMES = ['auto', 'cpu', 'cuda', 'tensorflow', 'webgpu', 'wasm'] as const;
+const BACKEND_NAMES = ['auto', 'cpu', 'cuda', 'tensorflow', 'webgpu', 'wasm'] as const;
 export type BackendName = (typeof BACKEND_NAMES)[number];
 
 /** A backend that `auto` may stand for. */

@@ -12,7 +12,7 @@ import { readSafetensors, writeSafetensors } from './safetensors.js';
 export type { StoredDtype } from './dtype.js';
 
 /** Version of the layout of `__metadata__.graft`. */
-export const GRAFT_VERSION = 1;
+const GRAFT_VERSION = 1;
 
 /** A tensor as it lies in a file. */
 export interface StoredTensor { dtype: StoredDtype; shape: number[]; data: Uint8Array }

@@ -10,7 +10,7 @@ import { isAlive } from './temporary.js';
 const PATIENCE = 100;
 
 /** The file that stands for a lock on `path`. */
-export const lockName = (path: string): string => join(dirname(path), `.${basename(path)}.lock`);
+const lockName = (path: string): string => join(dirname(path), `.${basename(path)}.lock`);
 
 /**
  * Keeps other runs away from a file that this one reads and writes again. The system frees the lock of a process that dies, however

@@ -80,7 +80,7 @@ export async function writeDirectory(path: string, fill: (directory: string) => 
  * Opens a directory for output. One that is there already is replaced if it is a checkpoint or an adapter.
  * @throws GraftError (usage) where `path` is something else that would be lost
  */
-export function openOutputDirectory(path: string): OutputDirectory {
+function openOutputDirectory(path: string): OutputDirectory {
   const target = resolve(path);
   refuseToReplace(path, target);
   const temporary = attempt(path, () => temporaryDirectory(lookUp(target) ? realpathSync(target) : target));

@@ -164,7 +164,7 @@ export async function writeSafetensors(output: Output, tensors: readonly LazyTen
 }
 
 /** The order in which `writeSafetensors` asks for tensors. */
-export function layoutOrder<T extends { name: string; dtype: StoredDtype }>(tensors: readonly T[]): T[] {
+function layoutOrder<T extends { name: string; dtype: StoredDtype }>(tensors: readonly T[]): T[] {
   return [...tensors].sort((a, b) => bitsOf(b.dtype) - bitsOf(a.dtype) || compare(a.dtype, b.dtype) || compare(a.name, b.name));
 }
 

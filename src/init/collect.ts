@@ -73,7 +73,7 @@ export interface Statistic { update(X: Float32Array, lengths: readonly number[])
 export type Keep = (batch: DataBatch) => Uint8Array | null;
 
 /** Memory that statistics may take together, in bytes; one module's is gathered however large it is. */
-export const STATISTICS_MEMORY = 1 << 30;
+const STATISTICS_MEMORY = 1 << 30;
 
 /**
  * A statistic of what each site reads, over all of the data, handed over as soon as it is whole so that it can be freed: the data is

@@ -11,11 +11,9 @@ import { loadModel } from '../models/registry.js';
 import type { Model } from '../models/model.js';
 import type { Site } from '../models/site.js';
 
-/** What entries of W are ranked by, as DSEE calls it: A B is s·U V, S is s·S₂. */
-export const PRUNING = ['abs', 'ab', 'wab', 'wabs', 'w', 'random'] as const;
-
 export interface PruneOptions {
-  by: (typeof PRUNING)[number];
+  /** What entries of W are ranked by, as DSEE calls it: A B is s·U V, S is s·S₂. */
+  by: 'abs' | 'ab' | 'wab' | 'wabs' | 'w' | 'random';
   /** Share of entries that go: of the modules the graft changes, and, by |W|, of the other dense ones in the blocks. */
   ratio: number;
   /** Instead of entries, so many whole attention heads a layer. */

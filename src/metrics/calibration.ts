@@ -11,7 +11,7 @@ export function softmax(z: ArrayLike<number>): Float64Array {
 }
 
 /** -ln p_y through the log-sum-exp, exact where p_y underflows. */
-export function negativeLogLikelihood(z: ArrayLike<number>, y: number): number {
+function negativeLogLikelihood(z: ArrayLike<number>, y: number): number {
   const top = z[argmax(z)];
   let sum = 0;
   for (let c = 0; c < z.length; c++) sum += Math.exp(z[c] - top);

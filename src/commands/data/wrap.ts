@@ -43,4 +43,4 @@ export default operation;
 const PAIRS = new Map(['AT', 'TA', 'CG', 'GC', 'at', 'ta', 'cg', 'gc'].map(([a, b]) => [a, b]));
 
 /** Letters other than A, C, G and T stay. */
-export const complementOf = (sequence: string): string => Array.from(sequence, (c) => PAIRS.get(c) ?? c).join('');
+const complementOf = (sequence: string): string => Array.from(sequence, (c) => PAIRS.get(c) ?? c).join('');

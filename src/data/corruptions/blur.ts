@@ -13,7 +13,7 @@ export const defocusBlur: Corruption<[radius: number, alias: number]> = {
 };
 
 /** The non-zero weights of a disk of `radius`, smoothed by a Gaussian of `alias` over 3 (above radius 8: 5) taps. */
-export function diskKernel(radius: number, alias: number): { dy: number; dx: number; weight: number }[] {
+function diskKernel(radius: number, alias: number): { dy: number; dx: number; weight: number }[] {
   const half = radius <= 8 ? 8 : radius;
   const side = 2 * half + 1;
   const disk = raster(side, side, 1);
@@ -78,7 +78,7 @@ export const zoomBlur: Corruption<[stop: number, step: number]> = {
 };
 
 /** 1, 1 + step, … below `stop`, with the rounding (and thus the end points) of numpy's arange. */
-export function zoomFactors(stop: number, step: number): number[] {
+function zoomFactors(stop: number, step: number): number[] {
   const delta = 1 + step - 1;
   return Array.from({ length: Math.ceil((stop - 1) / step) }, (_, i) => 1 + i * delta);
 }

@@ -5,7 +5,7 @@ import { toBytes, toRaster, type Raster, type RgbImage } from '../raster.js';
 export type Scale = 'cifar' | 'imagenet';
 
 /** Images whose shorter side has at most this many pixels take the constants of CIFAR-10-C by default. */
-export const LARGEST_CIFAR_SIDE = 64;
+const LARGEST_CIFAR_SIDE = 64;
 
 export interface CorruptionContext {
   rng: Rng;

@@ -15,7 +15,7 @@ export const pixelate: Corruption<number> = {
  * The box filter of the published generator's library (Pillow): each output pixel is the mean of the whole pixels whose
  * centres lie in its interval of the input, rounded after the pass along rows and again after that along columns.
  */
-export function boxResize(image: RgbImage, height: number, width: number): RgbImage {
+function boxResize(image: RgbImage, height: number, width: number): RgbImage {
   const narrow = new Uint8Array(image.height * width * 3);
   const columns = boxes(image.width, width), rows = boxes(image.height, height);
   for (let y = 0, to = 0; y < image.height; y++) {

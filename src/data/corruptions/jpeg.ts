@@ -15,7 +15,7 @@ const COSINES = Float64Array.from({ length: 64 }, (_, i) => {
 });
 
 /** @param quality 1…100, with the scaling of the IJG library */
-export function quantisation(base: number[], quality: number): number[] {
+function quantisation(base: number[], quality: number): number[] {
   const scale = quality >= 50 ? 200 - 2 * quality : 5000 / quality;
   return base.map((t) => Math.min(255, Math.max(1, Math.floor((t * scale + 50) / 100))));
 }

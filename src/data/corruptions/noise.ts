@@ -45,7 +45,7 @@ export const fixedPattern: Corruption<number> = {
 const cumulative = new Map<number, Float64Array>();
 
 /** A Poisson deviate by inversion of the tabulated distribution; `mean` at most 700, where e^−mean still is a number. */
-export function poisson(mean: number, rng: Rng): number {
+function poisson(mean: number, rng: Rng): number {
   const table = cumulative.get(mean) ?? tabulate(mean);
   const u = rng.uniform();
   let low = 0, high = table.length - 1;

@@ -14,7 +14,7 @@ export const STANDARD: readonly Corruption[] = [
 ];
 
 /** Hold-outs, for choosing hyper-parameters only. */
-export const HOLD_OUT: readonly Corruption[] = [speckleNoise, gaussianBlurCorruption, saturate];
+const HOLD_OUT: readonly Corruption[] = [speckleNoise, gaussianBlurCorruption, saturate];
 
 const ALL = [...STANDARD, ...HOLD_OUT, fixedPattern];
 

@@ -59,7 +59,7 @@ async function raw(inputs: readonly ImportInput[], columns: PathColumns, size: [
 }
 
 /** Results in the order of the items, a few of them under way at once. */
-export async function* ahead<T, R>(items: AsyncIterable<T>, work: (item: T) => Promise<R>): AsyncGenerator<R> {
+async function* ahead<T, R>(items: AsyncIterable<T>, work: (item: T) => Promise<R>): AsyncGenerator<R> {
   const running: Promise<R>[] = [];
   for await (const item of items) {
     const result = work(item);

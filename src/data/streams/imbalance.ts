@@ -36,6 +36,6 @@ export const longTail: StreamSetting = {
 };
 
 /** n_k, at least 1. */
-export const tailSize = (most: number, k: number, C: number, IF: number): number => Math.max(1, Math.round(most * IF ** (-k / Math.max(1, C - 1))));
+const tailSize = (most: number, k: number, C: number, IF: number): number => Math.max(1, Math.round(most * IF ** (-k / Math.max(1, C - 1))));
 
 const sample = (members: readonly number[], n: number, rng: Rng): number[] => rng.shuffle([...members]).slice(0, n);
