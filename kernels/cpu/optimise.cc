@@ -1,5 +1,6 @@
 #include "optimise.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -54,6 +55,26 @@ GRAFT_EXPORT(sgd) {
   const float* grad = args.f32(1, scratch, n);
   const graft::Sgd o = {float(args.number(3)), float(args.number(4)), float(args.number(5)), float(args.number(6)), args.flag(7), args.number(8) == 1};
   graft::parallelFor(n, kGrain, [&](int64_t i, int64_t end) { graft::sgdLoop(param + i, grad + i, momentum ? momentum + i : nullptr, end - i, o); });
+}
+
+/** sumOfSquares(handles, y): y [1] = Σ x² over all tensors, in double precision between blocks: the same for any number of threads. */
+GRAFT_EXPORT(sumOfSquares) {
+  using namespace graft;
+  constexpr int64_t block = 1 << 16;
+  struct Piece { const float* x; int64_t n; };
+  Scratch scratch;
+  std::vector<Piece> pieces;
+  for (const Buffer* b : args.buffers(0)) {
+    const float* x = f32(*b, scratch);
+    for (int64_t i = 0; i < b->count; i += block) pieces.push_back({x + i, std::min(block, b->count - i)});
+  }
+  std::vector<double> parts(pieces.size());
+  parallelFor(int64_t(pieces.size()), 1, [&](int64_t begin, int64_t end) {
+    for (size_t i = size_t(begin); i < size_t(end); i++) parts[i] = squares(pieces[i].x, pieces[i].n);
+  });
+  double total = 0;
+  for (const double part : parts) total += part;
+  args.outF32(1, 1)[0] = float(total);
 }
 
 /** copyFloats(x, y): y = x, whatever float storage x has. */

@@ -19,6 +19,8 @@ AdamW adamwOf(const double* numbers);
 const double* adamwNumbers(const Args& args, size_t tensors);
 
 GRAFT_VARIANTS(void, adamwLoop, (float* param, const float* grad, float* m, float* v, int64_t n, AdamW o))
+/** Σ x² in double precision; independent of everything but n. */
+GRAFT_VARIANTS(double, squares, (const float* x, int64_t n))
 /** momentum may be null. */
 GRAFT_VARIANTS(void, sgdLoop, (float* param, const float* grad, float* momentum, int64_t n, Sgd o))
 

@@ -1,5 +1,7 @@
 #include "optimise.h"
 
+#include "lanes.h"
+
 namespace graft {
 namespace GRAFT_ISA {
 
@@ -10,6 +12,10 @@ void adamwLoop(float* __restrict param, const float* __restrict grad, float* __r
     v[i] = v[i] * o.beta2 + g * g * o.oneLessBeta2;
     param[i] = param[i] * o.decay - m[i] / (__builtin_sqrtf(v[i]) * o.rootScale + o.epsilon) * o.stepSize;
   }
+}
+
+double squares(const float* x, int64_t n) {
+  return sumOver(n, [=](int64_t i) { return x[i] * x[i]; });
 }
 
 void sgdLoop(float* __restrict param, const float* __restrict grad, float* __restrict momentum, int64_t n, Sgd o) {

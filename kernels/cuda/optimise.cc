@@ -1,12 +1,14 @@
 #include "optimise.h"
 
+#include <algorithm>
+
 #include "../cpu/optimise.h"
 #include "memory.h"
 
 using namespace graft;
 using namespace graft::cuda;
 
-static Kernel adamwKernel("optimise", "adamw"), sgdKernel("optimise", "sgd");
+static Kernel adamwKernel("optimise", "adamw"), sgdKernel("optimise", "sgd"), squaresKernel("optimise", "squares"), totalKernel("optimise", "total");
 
 /** adamw(handles, numbers) */
 GRAFT_CUDA(adamw) {
@@ -36,4 +38,20 @@ GRAFT_CUDA(sgd) {
   const Pointer grad = call.f32(1, n), param = call.outF32(0, n), momentum = call.none(2) ? Pointer() : call.outF32(2, n);
   const SgdStep o = {float(call.number(3)), float(call.number(4)), float(call.number(5)), float(call.number(6)), int(call.flag(7)), int(call.number(8) == 1)};
   launch(sgdKernel, {blocks(n, 256)}, 256, 0, param, grad, momentum, o, Index(n));
+}
+
+/** sumOfSquares(handles, y) */
+GRAFT_CUDA(sumOfSquares) {
+  std::vector<Squared> tensors;
+  int64_t total = 0;
+  for (const int64_t handle : call.ints(0)) {
+    Buffer& b = graft::buffer(int32_t(handle));
+    if (b.storage != Storage::F32) fail("sumOfSquares: a tensor is not float32");
+    if (b.count == 0) continue;
+    tensors.push_back({Index(toDevice(b, false).address), b.count, total});
+    total += blocks(b.count, kPerBlock);
+  }
+  const Pointer y = call.outF32(1, 1), parts = call.temporary(std::max<int64_t>(1, total) * 8);
+  if (total > 0) launch(squaresKernel, {total}, 256, 0, call.sent(tensors.data(), int64_t(tensors.size() * sizeof(Squared))), int(tensors.size()), parts);
+  launch(totalKernel, {1}, 1024, 0, parts, Index(total), y);
 }

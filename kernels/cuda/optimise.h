@@ -8,4 +8,7 @@ struct AdamWStep { float gradScale, beta1, beta2, oneLessBeta2, decay, rootScale
 struct AdamWTensor { Index param, grad, m, v, n, firstBlock; AdamWStep step; };
 constexpr int kPerBlock = 1024;
 
+/** A tensor whose squares are added up: its address, elements, and which of the launch's blocks is its first. */
+struct Squared { Index x, n, firstBlock; };
+
 struct SgdStep { float gradScale, lr, momentum, weightDecay; int nesterov, first; };

@@ -64,4 +64,13 @@ test('squares are summed over all tensors', { skip }, () => {
   tf.setBackend(BACKEND);
   assert.ok(Math.abs(sumOfSquares([tf.fill([40000], 0.01), tf.tensor1d([3, 4])]).dataSync()[0] - 29) < 1e-4);
   assert.equal(sumOfSquares([]).dataSync()[0], 0);
+  // Tensors of all sizes, an empty one and one twice; a kept difference in the last of many blocks.
+  const values = [1, 0, 7, 1023, 1024, 65537, 200001].map((n, k) => Float32Array.from({ length: n }, (_, i) => Math.sin(i + k)));
+  const want = [...values, values[5]].reduce((sum, v) => v.reduce((s, x) => s + x * x, sum), 0), given = values.map((v) => tf.tensor1d(v));
+  const found = sumOfSquares([...given, given[5]]).dataSync()[0];
+  assert.ok(Math.abs(found / want - 1) < 1e-6, `${found}, not ${want}`);
+  const last = values[6].slice();
+  last[200000] += 30;
+  assert.ok(Math.abs(sumOfSquares([tf.tensor1d(last)]).dataSync()[0] / last.reduce((s, x) => s + x * x, 0) - 1) < 1e-6);
+  assert.ok(Number.isNaN(sumOfSquares([given[0], tf.tensor1d([Number.NaN])]).dataSync()[0]));
 });

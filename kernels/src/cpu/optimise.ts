@@ -17,6 +17,12 @@ defineKernel<Scaled<SgdOptions>>('GraftSgd', ({ inputs: { param, grad, momentum 
   return [];
 });
 
+defineKernel('GraftSumOfSquares', ({ inputs, backend }) => {
+  const y = backend.output([]);
+  backend.native.sumOfSquares(Object.values(inputs).map((t) => backend.handle(t)), backend.handle(y));
+  return y;
+});
+
 defineKernel('GraftCopy', ({ inputs: { x }, backend }) => {
   const y = backend.output(x.shape);
   backend.native.copyFloats(backend.handle(x), backend.handle(y));

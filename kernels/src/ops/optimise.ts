@@ -59,10 +59,12 @@ export function own(variable: tf.Variable): void {
   if (backend.refCount(variable.dataId) > 1 || isFrozen(variable)) tf.tidy(() => variable.assign(runKernel('GraftCopy', { x: variable })));
 }
 
-/** Σ ‖g‖² over all tensors, the square of their global norm: a scalar, so that it can be read back with others. */
+/**
+ * Σ ‖g‖² over all tensors, the square of their global norm: a scalar, so that it can be read back with others. Where the backend has a kernel,
+ * it goes through all of them at once; there is no gradient then.
+ */
 export function sumOfSquares(tensors: Iterable<tf.Tensor>): tf.Scalar {
-  return tf.tidy(() => {
-    const squares = Array.from(tensors, (g) => tf.sum(tf.square(g)));
-    return squares.length > 0 ? tf.addN(squares) : tf.scalar(0);
-  }) as tf.Scalar;
+  const all = [...tensors];
+  if (hasKernel('GraftSumOfSquares')) return runKernel('GraftSumOfSquares', Object.fromEntries(all.map((t, i) => [String(i), t]))) as tf.Scalar;
+  return tf.tidy(() => (all.length > 0 ? tf.addN(all.map((g) => tf.sum(tf.square(g)))) : tf.scalar(0))) as tf.Scalar;
 }
