@@ -75,7 +75,7 @@ function copyTests(graft) {
   run(process.execPath, [join(root, 'bin/conformance.mjs'), '--bundle']);
   const paths = [
     'bin/test-gpu.mjs', 'bin/bench-gpu.mjs', 'bin/conformance.mjs', 'kernels/dist/conformance-suite.js', 'kernels/dist/test', 'dist/test/cuda.test.js', 'dist/test/support', 'dist/test/bench',
-    'test/bench', 'fixtures/resnet', 'fixtures/encoder',
+    'test/bench', 'test/golden/codes.json', 'test/golden/tta.py', 'fixtures/resnet', 'fixtures/encoder', // tta.py: CoTTA's peer
   ];
   for (const path of paths) cpSync(join(root, path), join(graft, path), { recursive: true, filter: (file) => !/__pycache__|test\/bench\/results/.test(file) });
 }
