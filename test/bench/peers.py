@@ -208,7 +208,8 @@ def init(model, method, rank, batches, **_):
             @torch.no_grad()
             def model_run():
                 for x in inputs:
-                    base(**x)
+                    for ids in x["input_ids"]:  # its hooks know batches of one alone
+                        base(input_ids=ids[None])
 
             preprocess_corda(base, config, run_model=model_run)
             get_peft_model(base, config)
