@@ -11,8 +11,9 @@ export type { BackendName } from './choose.js';
 /**
  * What products with frozen weights multiply in; sums are f32. bf16 rounds both sides: half the memory, up to twice as fast. int8 and nf4
  * keep the weights of linear layers (not of heads) as codes of 8 or 4 bits, whose values then go through bf16 products, as in QLoRA.
+ * tf32, on GPUs alone: the tensor cores round operands of all matrix products through cuBLASLt to 10 bits of fraction.
  */
-export const PRECISIONS = ['f32', 'bf16', 'int8', 'nf4'] as const;
+export const PRECISIONS = ['f32', 'tf32', 'bf16', 'int8', 'nf4'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
 export interface BackendOptions {
@@ -64,6 +65,7 @@ async function start(name: Choice['backend'], options: BackendOptions): Promise<
 async function startCpu({ threads, precision }: BackendOptions): Promise<void> {
   const addon = native();
   if (!addon) throw new Error("backend 'cpu' was not built: install a C++ compiler and run `npm run build`, or use --backend wasm");
+  if (precision === 'tf32') throw new Error("backend 'cpu' has no tf32, which is of the tensor cores of GPUs: leave out --precision tf32, or give --backend cuda");
   if (threads) addon.threads(threads);
   setPrecision(addon, precision);
   addon.memoryLimit(memoryLimit());
@@ -71,8 +73,8 @@ async function startCpu({ threads, precision }: BackendOptions): Promise<void> {
 }
 
 function setPrecision(addon: Native, precision: Precision = 'f32'): void {
-  addon.halfProducts(precision !== 'f32');
-  addon.codeWeights({ f32: 0, bf16: 0, int8: 1, nf4: 2 }[precision]);
+  addon.halfProducts(precision !== 'f32' && precision !== 'tf32');
+  addon.codeWeights({ f32: 0, tf32: 0, bf16: 0, int8: 1, nf4: 2 }[precision]);
 }
 
 /** @throws Error where the addon, the driver, NVRTC or a GPU is missing */

@@ -40,7 +40,7 @@ export class GraftCudaBackend extends GraftBackend implements Sampler {
 
   /** How operands go into matrix products; sums are float32. */
   usePrecision(precision: Precision): void {
-    this.addon['cuda:precision'](precision === 'f32' ? 0 : 2);
+    this.addon['cuda:precision']({ f32: 0, tf32: 1, bf16: 2, int8: 2, nf4: 2 }[precision]);
   }
 
   /** Recordings of queued work (cuda/graph.cc). */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { GraftBackend } from './backend.js';
+import type { Precision } from './backends.js';
 import { native, STORAGE, type Native, type NativeArgument } from './native.js';
 
 export type PlannedDevice = 'cpu' | 'cuda';
@@ -28,7 +29,7 @@ interface Planned { backend: GraftBackend; plan: Plan }
  * count the memory that tensors take. What is read back is 0. For a process of its own: the device cannot be used in it any more.
  * @returns null for a GPU without the addon, whose launchers say what it takes
  */
-export async function planBackend(device: PlannedDevice, { precision = 'f32' }: { precision?: 'f32' | 'bf16' } = {}): Promise<Plan | null> {
+export async function planBackend(device: PlannedDevice, { precision = 'f32' }: { precision?: Precision } = {}): Promise<Plan | null> {
   const addon = native(), name = `graft-${device}`;
   if (device === 'cuda' && !addon) return null;
   if (tf.findBackendFactory(name)) tf.removeBackend(name);
@@ -41,7 +42,7 @@ export async function planBackend(device: PlannedDevice, { precision = 'f32' }: 
   return plan;
 }
 
-async function planCuda(addon: Native, precision: 'f32' | 'bf16'): Promise<Planned> {
+async function planCuda(addon: Native, precision: Precision): Promise<Planned> {
   addon['cuda:plan']();
   const { GraftCudaBackend } = await import('./cuda.js');
   const backend = new GraftCudaBackend(addon);
@@ -61,7 +62,7 @@ const FEW_ROWS = 4;
 const PANELS = [8, 16, 32, 32];
 
 /** graft-cpu's memory: its size classes (cpu/memory.cc) and the copies of weights that products keep (cpu/gemm.cc, cpu/conv.cc). */
-function planCpu(addon: Native | null, precision: 'f32' | 'bf16'): Planned {
+function planCpu(addon: Native | null, precision: Precision): Planned {
   const blocks = new Map<number, Block>(), m = { live: 0, peak: 0, packed: 0, read: 0 };
   let next = 0;
   const add = (block: Omit<Block, 'kept'>): number => (blocks.set(next, { ...block, kept: new Map() }), next++);

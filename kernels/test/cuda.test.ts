@@ -149,6 +149,18 @@ test('bf16: operands of products with frozen weights are rounded, nothing else; 
   }
 });
 
+test('tf32: products of all operands round them to 10 bits of fraction', { skip }, () => {
+  const { stdout, stderr } = script(`
+    const { useBackend, tf } = await import(SRC + 'index.js');
+    await useBackend('cuda', { precision: 'tf32' });
+    const wave = (n, step) => tf.tensor2d(Float32Array.from({ length: n * n }, (_, i) => Math.sin(i * step + step)), [n, n]), a = wave(24, 0.37), b = wave(24, 0.11);
+    const round = (t) => tf.tensor(new Float32Array(new Uint32Array(t.dataSync().buffer.slice(0)).map((u) => (u + 0x1000) & ~0x1fff).buffer), t.shape);
+    const far = (x, y) => tf.max(tf.abs(tf.sub(x, y))).dataSync()[0], got = tf.matMul(a, b), rounded = [round(a), round(b)];
+    await useBackend('cuda', { precision: 'f32' });
+    console.log(JSON.stringify([far(got, tf.matMul(...rounded)) < 1e-5, far(got, tf.matMul(a, b)) > 1e-4]));`, emulated(folder));
+  assert.deepEqual(JSON.parse(stdout || JSON.stringify(stderr)), [true, true]);
+});
+
 test('bf16: convolutions with frozen filters round as products do, forward and to their input; their filters are kept in bf16', { skip }, () => {
   const { stdout, stderr } = script(`
     const { useBackend, tf, conv2d, openMapped, variableGradients } = await import(SRC + 'index.js'), { writeFileSync } = await import('node:fs');

@@ -107,6 +107,10 @@ test('bf16 on the other instruction sets', { skip: skip || (process.env.GRAFT_IS
   }
 });
 
+test('graft-cpu has no tf32 products, and says so', { skip }, async () => {
+  await assert.rejects(useBackend('cpu', { precision: 'tf32' }), /^Error: backend 'cpu' has no tf32, which is of the tensor cores of GPUs: leave out --precision tf32, or give --backend cuda$/);
+});
+
 test('wasm has no bf16 products, and says so', async () => {
   await assert.rejects(useBackend('wasm', { precision: 'bf16' }), /backend 'wasm' multiplies in f32 only: leave out --precision bf16/);
 });

@@ -1,4 +1,4 @@
-import { planBackend, type Plan, type PlannedDevice } from '@graft/kernels';
+import { planBackend, type Plan, type PlannedDevice, type Precision } from '@graft/kernels';
 import type { ActiveGraft } from '../adapters/active.js';
 import { isTrained } from '../adapters/active.js';
 import type { Arguments } from '../commands/command.js';
@@ -14,7 +14,7 @@ import type { Prepared } from './validation.js';
 /** What training would take in one way, in bytes. */
 export interface MemoryPlan {
   device: PlannedDevice;
-  precision: 'f32' | 'bf16';
+  precision: Precision;
   gradientCheckpointing: boolean;
   /** Of the largest batch: its rows, and the tokens of its longest text (1: images). */
   rows: number;
