@@ -26,7 +26,7 @@ export interface Header { metadata: Record<string, string>; entries: Map<string,
 /** What a file that begins with these bytes is instead, where that can be told. */
 function kindOf(head: Buffer): string | undefined {
   if (/^(ARROW1|PAR1)/.test(head.toString('latin1')) || (head.readInt32LE() === -1 && head.readInt32LE(4) > 0)) return ' but a table (Arrow or Parquet)';
-  return head.every((b) => b >= 0x20 || (b >= 0x09 && b <= 0x0d)) ? ' but text' : undefined;
+  return head.every((b) => (b >= 0x20 && b < 0x7f) || (b >= 0x09 && b <= 0x0d)) ? ' but text' : undefined;
 }
 
 /** The bound of the reference implementation. */

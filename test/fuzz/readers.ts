@@ -255,7 +255,8 @@ const pictures: Seeds = async (folder) => {
 
 const predictions: Seeds = async (folder) => {
   const classes = withClassLabel(predictionSchema('class', new Schema([new Field('label', new Int32()), new Field('domain', new Utf8())]), ['a', 'b']), 'label', ['a', 'b']);
-  const tags = predictionSchema('tags', new Schema([new Field('id', new Utf8())]), ['O', 'B-X', 'I-X']), text = predictionSchema('text', new Schema([new Field('id', new Utf8())]), []);
+  const id = new Field('id', new Utf8()), words = new Field('tags', new List(new Field('item', new Utf8())));
+  const tags = predictionSchema('tags', new Schema([id, words]), ['O', 'B-X', 'I-X']), text = predictionSchema('text', new Schema([id]), []);
   const files = {
     classes: await arrowBytes(classes, [0, 1, 0].map((label) => ({ label, domain: 'fog', logits: Float32Array.of(1, -1), pred: 0, batch: 0 }))),
     tags: await arrowBytes(tags, [{ id: 'x', pred_tags: ['B-X', 'O'], tags: ['B-X', 'I-X'] }]), text: await arrowBytes(text, [{ id: 'x', nll: 3.5, tokens: 4, bytes: 20 }]),
