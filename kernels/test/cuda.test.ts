@@ -15,7 +15,7 @@ const skip = 'missing' in found ? found.missing : false;
 const folder = 'folder' in found ? found.folder : '';
 
 /** Native functions that serve graft-cuda as they are: none writes a tensor, and the one that reads some takes them from the host. */
-const SHARED = ['bidiagonalise', 'binaryOp', 'codeWeights', 'count', 'destroy', 'doubleMatMul', 'fileCopy', 'fileExchange', 'fileLock', 'fileWriteBack', 'halfProducts', 'isa', 'mapClose', 'mapOpen', 'mapTensor', 'memoryLimit', 'ranksClose', 'ranksOpen', 'ranksShare', 'ranksSum', 'reflectRows', 'rotateRows',
+const SHARED = ['bidiagonalise', 'binaryOp', 'codeWeights', 'convFilterBytes', 'count', 'destroy', 'doubleMatMul', 'fileCopy', 'fileExchange', 'fileLock', 'fileWriteBack', 'halfProducts', 'isa', 'mapClose', 'mapOpen', 'mapTensor', 'memoryLimit', 'ranksClose', 'ranksOpen', 'ranksShare', 'ranksSum', 'reflectRows', 'rotateRows',
   'threads', 'tridiagonalise', 'unaryOp', 'weightedSum', 'weightedSumStored'];
 
 const here = fileURLToPath(new URL('.', import.meta.url));
