@@ -61,6 +61,12 @@ const FEW_ROWS = 4;
 /** Columns of a weight's packed copy are rounded up to so many (cpu/panels.h), by the addon's instruction set. */
 const PANELS = [8, 16, 32, 32];
 
+/** Bytes of a matrix as codes (cpu/coded.h). */
+const CODES = {
+  int8: (count: number, rows: number): number => count + 4 * rows,
+  nf4: (count: number): number => Math.ceil(count / 2) + Math.ceil(count / 64) + 4 * Math.ceil(count / 64 / 256),
+};
+
 /** graft-cpu's memory: its size classes (cpu/memory.cc) and the copies of weights that products keep (cpu/gemm.cc, cpu/conv.cc). */
 function planCpu(addon: Native | null, precision: Precision): Planned {
   const blocks = new Map<number, Block>(), m = { live: 0, peak: 0, packed: 0, read: 0 };
@@ -77,7 +83,7 @@ function planCpu(addon: Native | null, precision: Precision): Planned {
     block.kept.set(way, bytes);
     m.packed += bytes;
   };
-  const half = precision === 'bf16', panel = PANELS[addon?.isa() ?? 0], whole = (n: number): number => Math.ceil(n / panel) * panel;
+  const half = precision !== 'f32', panel = PANELS[addon?.isa() ?? 0], whole = (n: number): number => Math.ceil(n / panel) * panel;
   /** A filter of one direction: a mapped one's copy is kept, another's is made for the call alone. */
   const filter = (handle: NativeArgument, way: string, geometry: NativeArgument): number => {
     const { mapped, count } = blocks.get(handle as number)!, bytes = addon ? Number(addon.convFilterBytes(geometry, way === 'gradient', mapped)) : 4 * count;
@@ -105,7 +111,11 @@ function planCpu(addon: Native | null, precision: Precision): Planned {
       m.read += Number(args[2]) * widthOf(Number(args[3]));
       return add({ count: Number(args[2]), storage: Number(args[3]), mapped: true });
     },
-    product: (_a, b, _out, rows, columns, depth, _ta, transposed) => {
+    product: (_a, b, _out, rows, columns, depth, _ta, transposed, _alpha, _add, _bias, _activation, _before, coded) => {
+      if (coded && precision in CODES) {
+        keep(b, 'codes', CODES[precision as keyof typeof CODES](blocks.get(b as number)!.count, Number(transposed ? columns : depth)));
+        return 0;
+      }
       const width = whole(Number(columns)), units = half ? Math.ceil(Number(depth) / 2) : Number(depth);
       if (half || Number(rows) > FEW_ROWS) keep(b, `${transposed}`, width * units * 4);
       return 0;

@@ -38,19 +38,21 @@ const texts = jsonLines(join(own, 'rows.jsonl'), tinyRows(24, 1)), bert = tinyBe
 const images = join(own, 'images.arrow');
 must(['data', 'make', 'shapes10', '-n', '12', '--seed', '3', '-o', images]);
 
-const CASES: [string, string, string, string[]][] = [
+const CASES: [string, string, string, string[], ('int8' | 'nf4')?][] = [
   ['BERT, LoRA', bert, texts, ['--method', 'lora', '--rank', '4', '--target-modules', 'all-linear', '--dropout', '0.1']],
+  ['int8', bert, texts, ['--method', 'lora'], 'int8'],
+  ['NF4', bert, texts, ['--method', 'lora'], 'nf4'],
   ['BERT, whole', bert, texts, ['--method', 'full']],
   ['Llama, DoRA', blank('llama', { model_type: 'llama', hidden_size: 64, intermediate_size: 160, num_hidden_layers: 3, num_attention_heads: 4, num_key_value_heads: 2, vocab_size: 50, max_position_embeddings: 32 }, words), texts, ['--method', 'dora', '--target-modules', 'all-linear']],
   ['ViT, IA3', blank('vit', { model_type: 'vit', hidden_size: 48, intermediate_size: 96, num_hidden_layers: 3, num_attention_heads: 4, image_size: 32, patch_size: 8 }), images, ['--method', 'ia3']],
   ['ResNet, AdaLoRA', blank('resnet', { model_type: 'resnet', embedding_size: 16, hidden_sizes: [16, 32, 64], depths: [1, 1, 1], layer_type: 'basic' }), images, ['--method', 'adalora']],
 ];
 
-for (const [name, model, data, method] of CASES) {
+for (const [name, model, data, method, precision = 'f32'] of CASES) {
   test(`the plan is what is measured: ${name}`, () => {
     const graft = join(own, `${name}.graft`);
     must(['init-adapter', '-m', model, ...method, '--task', 'classify', '--labels-from', data, '-o', graft]);
-    const train = ['train', '-m', model, '-g', graft, '-d', data, '--batch-size', '24', '--steps', '3'];
+    const train = ['train', '-m', model, '-g', graft, '-d', data, '--batch-size', '24', '--steps', '3', '--precision', precision];
     const plans = must([...train, '--dry-run', '--json']).toString().trim().split('\n').map((line) => JSON.parse(line) as MemoryPlan);
     assert.deepEqual(plans.map((p) => [p.device, p.gradientCheckpointing]), [['cpu', false], ['cpu', true], ['cuda', false], ['cuda', true]]);
     for (const plan of plans.filter((p) => p.device === 'cpu' || (emulated && name.startsWith('BERT')))) {
