@@ -8,13 +8,6 @@ namespace GRAFT_ISA {
 int convPanel() { return kTileColumns; }
 int vectorLanes() { return kLanes; }
 
-static inline void storeSome(float* y, vf v, int64_t n) {
-  if (n >= kLanes) return store(y, v);
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int64_t i = 0; i < n; i++) y[i] = lanes[i];
-}
-
 namespace {
 
 struct Pixels {

@@ -30,6 +30,22 @@ static inline __attribute__((always_inline)) void multiply(const float* a, int64
   }
 }
 
+/** A vector of the first n values, zeros beyond. */
+static inline vf loadSome(const float* x, int64_t n) {
+  if (n >= kLanes) return load(x);
+  float lanes[kLanes] = {};
+  for (int64_t i = 0; i < n; i++) lanes[i] = x[i];
+  return load(lanes);
+}
+
+/** The first n values of a vector. */
+static inline void storeSome(float* y, vf v, int64_t n) {
+  if (n >= kLanes) return store(y, v);
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t i = 0; i < n; i++) y[i] = lanes[i];
+}
+
 /** Calls F::run<R, V>(args...) for the given R in 1 … kTileRows. */
 template <class F, int V, int R = kTileRows, class... Args>
 static inline void withRows(int rows, Args... args) {

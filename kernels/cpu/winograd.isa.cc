@@ -30,20 +30,6 @@ inline __attribute__((always_inline)) void fromPoints(const vf (&m)[kTileIn], vf
   y[3] = 0.5f * differenceA + 2.0f * differenceB + m[5];
 }
 
-inline vf loadSome(const float* x, int64_t n) {
-  if (n >= kLanes) return load(x);
-  float lanes[kLanes] = {};
-  for (int64_t i = 0; i < n; i++) lanes[i] = x[i];
-  return load(lanes);
-}
-
-inline void storeSome(float* y, vf v, int64_t n) {
-  if (n >= kLanes) return store(y, v);
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int64_t i = 0; i < n; i++) y[i] = lanes[i];
-}
-
 struct Rows {
   template <int R, int V>
   static void run(int64_t first, const float* u, int64_t uRow, const float* v, int64_t depth, float* y, int64_t yRow) {
@@ -56,54 +42,44 @@ struct Rows {
   }
 };
 
+/** put(i, j, value) ← T d Tᵀ of one vector of channels, d at (i, j) being at(i, j), for a transform T with M rows: first down the columns, then along the rows. */
+template <int M, class At, class Put>
+inline __attribute__((always_inline)) void bothWays(void (*transform)(const vf (&)[kTileIn], vf (&)[M]), const At& at, const Put& put) {
+  vf half[M][kTileIn];
+#pragma GCC unroll 6
+  for (int j = 0; j < kTileIn; j++) {
+    vf d[kTileIn], t[M];
+#pragma GCC unroll 6
+    for (int i = 0; i < kTileIn; i++) d[i] = at(i, j);
+    transform(d, t);
+#pragma GCC unroll 6
+    for (int i = 0; i < M; i++) half[i][j] = t[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < M; i++) {
+    vf t[M];
+    transform(half[i], t);
+#pragma GCC unroll 6
+    for (int j = 0; j < M; j++) put(i, j, t[j]);
+  }
+}
+
 template <bool Whole>
 inline void input(const float* x, int64_t rowStep, TileEdges inside, int64_t channels, float* u, int64_t step) {
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    vf rows[kTileIn][kTileIn];
-#pragma GCC unroll 6
-    for (int j = 0; j < kTileIn; j++) {
-      vf d[kTileIn], t[kTileIn];
-#pragma GCC unroll 6
-      for (int i = 0; i < kTileIn; i++) {
-        const bool there = Whole || (i >= inside.top && i < inside.bottom && j >= inside.left && j < inside.right);
-        d[i] = there ? loadSome(x + i * rowStep + j * channels + c, channels - c) : vf{};
-      }
-      toPoints(d, t);
-#pragma GCC unroll 6
-      for (int i = 0; i < kTileIn; i++) rows[i][j] = t[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < kTileIn; i++) {
-      vf t[kTileIn];
-      toPoints(rows[i], t);
-#pragma GCC unroll 6
-      for (int j = 0; j < kTileIn; j++) store(u + (i * kTileIn + j) * step + c, t[j]);
-    }
-  }
+  for (int64_t c = 0; c < channels; c += kLanes)
+    bothWays(toPoints, [&](int i, int j) {
+      const bool there = Whole || (i >= inside.top && i < inside.bottom && j >= inside.left && j < inside.right);
+      return there ? loadSome(x + i * rowStep + j * channels + c, channels - c) : vf{};
+    }, [&](int i, int j, vf value) { store(u + (i * kTileIn + j) * step + c, value); });
 }
 
 template <bool Whole>
 inline void output(const float* m, int64_t step, int64_t channels, const float* bias, float* y, int64_t rowStep, TileEdges inside) {
   for (int64_t c = 0; c < channels; c += kLanes) {
-    vf columns[kTileOut][kTileIn];
-#pragma GCC unroll 6
-    for (int j = 0; j < kTileIn; j++) {
-      vf d[kTileIn], t[kTileOut];
-#pragma GCC unroll 6
-      for (int i = 0; i < kTileIn; i++) d[i] = load(m + (i * kTileIn + j) * step + c);
-      fromPoints(d, t);
-#pragma GCC unroll 4
-      for (int i = 0; i < kTileOut; i++) columns[i][j] = t[i];
-    }
     const vf start = bias ? loadSome(bias + c, channels - c) : vf{};
-#pragma GCC unroll 4
-    for (int i = 0; i < kTileOut; i++) {
-      vf t[kTileOut];
-      fromPoints(columns[i], t);
-#pragma GCC unroll 4
-      for (int j = 0; j < kTileOut; j++)
-        if (Whole || (i < inside.bottom && j < inside.right)) storeSome(y + i * rowStep + j * channels + c, t[j] + start, channels - c);
-    }
+    bothWays(fromPoints, [&](int i, int j) { return load(m + (i * kTileIn + j) * step + c); }, [&](int i, int j, vf value) {
+      if (Whole || (i < inside.bottom && j < inside.right)) storeSome(y + i * rowStep + j * channels + c, value + start, channels - c);
+    });
   }
 }
 
