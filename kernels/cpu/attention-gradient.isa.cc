@@ -14,15 +14,11 @@ struct Block {
   uint32_t hashes[ld];
 
   void fill(const AttentionHead& h, const float* out, const float* dOut, const float* stats, int64_t i0, int64_t rows) {
-    const int64_t padded = wide(h.width), whole = h.width / kLanes * kLanes;
+    const int64_t padded = wide(h.width);
     copyRows(h.q + i0 * h.qStep, h.qStep, rows, h.width, 1, q);
     for (int64_t i = 0; i < rows; i++) {
       const float *y = out + (i0 + i) * h.qStep, *dy = dOut + (i0 + i) * h.qStep, share = 1 / stats[2 * (i0 + i) + 1];
-      vf sum = {};
-      for (int64_t d = 0; d < whole; d += kLanes) sum += load(dy + d) * load(y + d);
-      float dot = vsum(sum);
-      for (int64_t d = whole; d < h.width; d++) dot += dy[d] * y[d];
-      along[i] = dot * share;
+      along[i] = dot(dy, y, h.width) * share;
       most[i] = stats[2 * (i0 + i)];
       copyRows(dy, 0, 1, h.width, share * h.drop.keep, go + i * padded);
     }

@@ -46,6 +46,16 @@ static inline void copyRows(const float* from, int64_t step, int64_t rows, int64
   }
 }
 
+/** x · y over n values. */
+static inline float dot(const float* x, const float* y, int64_t n) {
+  const int64_t whole = n / kLanes * kLanes;
+  vf sums = {};
+  for (int64_t d = 0; d < whole; d += kLanes) sums += load(x + d) * load(y + d);
+  float sum = vsum(sums);
+  for (int64_t d = whole; d < n; d++) sum += x[d] * y[d];
+  return sum;
+}
+
 /** The other way: rows of wide(width) floats as rows of `width`, `step` apart. */
 static inline void putRows(const float* from, int64_t rows, int64_t width, float* to, int64_t step) {
   for (int64_t i = 0; i < rows; i++, from += wide(width), to += step)

@@ -23,12 +23,7 @@ void forwardFew(const AttentionHead& h, int64_t begin, int64_t end, float* s, fl
     const int64_t keys = keysFor(h, i, i + 1);
     float top = -__builtin_inff();
     for (int64_t j = 0; j < keys; j++) {
-      const float* k = h.k + j * h.kStep;
-      vf sum = {};
-      for (int64_t d = 0; d < whole; d += kLanes) sum += load(q + d) * load(k + d);
-      float x = vsum(sum);
-      for (int64_t d = whole; d < h.width; d++) x += q[d] * k[d];
-      x = x * scale + (h.keyBias ? h.keyBias[j] : 0) + (h.causal && j > i + h.Tk - h.Tq ? kMasked : 0);
+      const float x = dot(q, h.k + j * h.kStep, h.width) * scale + (h.keyBias ? h.keyBias[j] : 0) + (h.causal && j > i + h.Tk - h.Tq ? kMasked : 0);
       s[j] = x;
       if (x > top) top = x;
     }
